@@ -1,0 +1,49 @@
+# The one entry to the project: every habit has a target here.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+TESTS ?= tests
+
+.PHONY: run test check test-long bench proto clean help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
+
+# Stamps: the venv is made once and brought up to date when the metadata changes.
+$(BIN)/.installed: setup.py pachgw/__init__.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(BIN)/.tested: $(BIN)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	touch $@
+
+run: $(BIN)/.installed ## build what is needed and serve S3 on port 30600; ARGS="..." are the daemon's options
+	exec $(BIN)/twistd --nodaemon --pidfile= pachgw $(ARGS)
+
+test: check ## lint, types, and every test but the long ones
+	$(BIN)/python -m pytest -m "not long" $(TESTS)
+
+test-long: $(BIN)/.tested ## the tests that take minutes
+	$(BIN)/python -m pytest -m long $(TESTS)
+
+check: $(BIN)/.tested ## ruff, mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(BIN)/.tested ## measure speed and memory; prints ratios of one run
+	$(BIN)/python -m bench $(ARGS)
+
+# The oldest generator whose code runs on every release in setup.py's ranges (docs/decisions/0002).
+proto: ## make the code of pachgw/pfs/proto/*.proto again
+	test -x .venv-proto/bin/python || $(PYTHON) -m venv .venv-proto
+	.venv-proto/bin/python -m pip install --quiet 'grpcio-tools==1.74.0' 'mypy-protobuf==5.1.0'
+	PATH=.venv-proto/bin:$$PATH .venv-proto/bin/python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. \
+		--mypy_out=. --mypy_grpc_out=. pachgw/pfs/proto/*.proto
+
+clean: ## remove what the targets above made
+	rm -rf $(VENV) .venv-proto build dist *.egg-info

@@ -1,0 +1,69 @@
+"""HTTP messages as values: what the web layer hands to S3 and what it gets back.
+
+A leaf: S3 and the web layer both import it and so need not import each other's types.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pachgw.streams import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestHead:
+    """One request without its body, as it came over the wire."""
+
+    method: str
+    raw_uri: bytes
+    """The request target as sent: path and query, nothing decoded."""
+    headers: tuple[tuple[bytes, bytes], ...]
+    """In order of arrival; names in lower case, values without surrounding white space."""
+    peer: str = ""
+    request_id: str = ""
+    secure: bool = False
+
+    def values(self, name: bytes) -> list[bytes]:
+        """Every value of the header, in order; `name` in lower case."""
+        return [value for key, value in self.headers if key == name]
+
+    def header(self, name: str) -> str | None:
+        """The header's value, several joined by a comma (RFC 9110 §5.3), None where it was not sent.
+
+        Decoded as UTF-8, as SDKs send it, else as Latin-1. `name` in lower case.
+        """
+        values = self.values(name.encode("ascii"))
+        if not values:
+            return None
+        raw = b",".join(values)
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            return raw.decode("latin-1")
+
+
+class RequestBody(Source, Protocol):
+    """A request's body as it arrives. The first read() sends 100 Continue where the client waits for it.
+
+    read() raises ClientGone when the connection ends before the body does.
+    """
+
+    @property
+    def content_length(self) -> int | None:
+        """Bytes announced by Content-Length, None for chunked transfer encoding; 0 for no body."""
+
+
+class ClientGone(Exception):
+    """The client went away before its request was complete, or before its answer was sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """An answer; `body` is sent as it is, a Source is read to its end and closed by the sender."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = field(default=())
+    body: bytes | Source = b""
+    content_length: int | None = None
+    """Bytes of `body` when it is a Source; of the body that GET would send, for an answer to HEAD."""

