@@ -24,11 +24,13 @@ STATUS: dict[str, int] = {
     "InvalidArgument": 400,
     "InvalidBucketName": 400,
     "InvalidDigest": 400,
+    "InvalidFilePath": 400,
     "InvalidRange": 416,
     "InvalidRequest": 400,
     "InvalidSecurity": 403,
     "InvalidURI": 400,
     "KeyTooLongError": 400,
+    "MalformedTrailerError": 400,
     "MalformedXML": 400,
     "MaxMessageLengthExceeded": 400,
     "MetadataTooLarge": 400,
@@ -97,6 +99,15 @@ def unavailable() -> S3Error:
     )
 
 
+def path_conflict(key: str) -> S3Error:
+    """PFS keeps directories, so `a` and `a/b` cannot both be objects; code as Pachyderm's gateway has it."""
+    return S3Error(
+        "InvalidFilePath",
+        "A key cannot be both an object and the beginning of other keys up to a slash.",
+        Key=key,
+    )
+
+
 def from_pfs(error: port.PFSError, *, bucket: str = "", key: str = "", version_id: str = "") -> S3Error:  # noqa: PLR0912
     """What S3 says for an error of PFS that an action did not handle itself."""
     match error:
@@ -118,14 +129,10 @@ def from_pfs(error: port.PFSError, *, bucket: str = "", key: str = "", version_i
             )
         case port.CommitNotFound():
             return S3Error("NoSuchBucket", "The specified bucket does not exist.", BucketName=bucket)
-        case port.PathNotFound():
+        case port.PathNotFound() | port.NoHead():
             return S3Error("NoSuchKey", "The specified key does not exist.", Key=key)
         case port.PathConflict():
-            return S3Error(
-                "InvalidRequest",
-                "A key cannot be both an object and the beginning of other keys up to a slash.",
-                Key=key,
-            )
+            return path_conflict(key)
         case port.CommitFinished():
             return S3Error("AccessDenied", "The bucket is one commit, which is finished and read-only.")
         case port.AlreadyExists():
