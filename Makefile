@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 ARGS ?=
 TESTS ?= tests
 
+# Compat: the tree itself comes on the path, and with it twisted/plugins, which Twisted finds by looking there.
+EDITABLE := --config-settings editable_mode=compat --editable
+
 .PHONY: run test check test-long bench proto clean help
 
 help: ## this list
@@ -14,21 +17,28 @@ help: ## this list
 $(BIN)/.installed: setup.py pachgw/__init__.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet $(EDITABLE) .
 	touch $@
 
 $(BIN)/.tested: $(BIN)/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	$(BIN)/python -m pip install --quiet $(EDITABLE) '.[test,lint]'
+	touch $@
+
+# python-pachyderm's generated code loads on an old protobuf only, so it has an environment of its own.
+PACHYDERM := .venv-pachyderm/bin
+$(PACHYDERM)/.installed:
+	test -x $(PACHYDERM)/python || $(PYTHON) -m venv .venv-pachyderm
+	$(PACHYDERM)/python -m pip install --quiet 'python-pachyderm==6.3.3' 'protobuf<3.21'
 	touch $@
 
 run: $(BIN)/.installed ## build what is needed and serve S3 on port 30600; ARGS="..." are the daemon's options
 	exec $(BIN)/twistd --nodaemon --pidfile= pachgw $(ARGS)
 
-test: check ## lint, types, and every test but the long ones
-	$(BIN)/python -m pytest -m "not long" $(TESTS)
+test: check $(PACHYDERM)/.installed ## lint, types, and every test but the long ones
+	PACHYDERM_PYTHON=$(CURDIR)/$(PACHYDERM)/python $(BIN)/python -m pytest -m "not long" $(TESTS)
 
-test-long: $(BIN)/.tested ## the tests that take minutes
-	$(BIN)/python -m pytest -m long $(TESTS)
+test-long: $(BIN)/.tested $(PACHYDERM)/.installed ## the tests that take minutes
+	PACHYDERM_PYTHON=$(CURDIR)/$(PACHYDERM)/python $(BIN)/python -m pytest -m long $(TESTS)
 
 check: $(BIN)/.tested ## ruff, mypy --strict
 	$(BIN)/ruff check .
@@ -46,4 +56,4 @@ proto: ## make the code of pachgw/pfs/proto/*.proto again
 		--mypy_out=. --mypy_grpc_out=. pachgw/pfs/proto/*.proto
 
 clean: ## remove what the targets above made
-	rm -rf $(VENV) .venv-proto build dist *.egg-info
+	rm -rf $(VENV) .venv-proto .venv-pachyderm build dist *.egg-info
