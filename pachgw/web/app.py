@@ -1,0 +1,148 @@
+"""The application: one Klein route for every request, and the one boundary where errors end.
+
+Knows no S3: how a refusal looks, and which headers carry the request id, is handed in.
+"""
+
+# Most methods of Twisted that are called here have no annotations.
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from klein import Klein
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from werkzeug.routing import BaseConverter
+
+from pachgw.messages import ClientGone, RequestBody, RequestHead, Response
+from pachgw.web import respond
+from pachgw.web.body import BrokenBody
+from pachgw.web.refusal import Refusal
+from pachgw.web.request import Request
+from pachgw.web.site import Limits, Site
+
+Handler = Callable[[RequestHead, RequestBody], Awaitable[Response]]
+RenderError = Callable[[RequestHead, str, str], Response]
+OnError = Callable[[RequestHead, Exception], Response | None]
+
+ID_HEADERS = ("x-amz-request-id", "x-amz-id-2")
+SECRET_PARAMETERS = frozenset(
+    {b"x-amz-signature", b"x-amz-credential", b"x-amz-security-token", b"signature", b"awsaccesskeyid"}
+)
+
+
+class AnyTarget(BaseConverter):
+    """Matches every path whole, with empty segments, at its beginning too."""
+
+    regex = "(?s:.*)"
+    part_isolating = False
+
+
+class ErrorBoundary:
+    """Runs the handler for a request; whatever it raises ends here."""
+
+    def __init__(self, handle: Handler, render_error: RenderError, on_error: OnError | None) -> None:
+        self._handle = handle
+        self._render_error = render_error
+        self._on_error = on_error
+        self._log = Logger("pachgw.web")
+
+    async def answer(self, request: Request) -> None:
+        """Handle the request and send the answer; returns when it is ended, or cut off."""
+        try:
+            await respond.send(request, await self._handle(request.head, request.body))
+        except (CancelledError, ClientGone):
+            if request.gone:
+                return  # Logged as such by its connectionLost.
+            failure = request.body.failure
+            if isinstance(failure, BrokenBody):
+                self.refuse(request, failure.refusal)
+            else:
+                # Nobody but a lost client cancels a request.
+                self.failed(request, Failure())
+        except Exception as error:
+            rendered = self._expected(request, error)
+            if rendered is None:
+                self.failed(request, Failure())
+            else:
+                self._send_now(request, rendered)
+
+    def refuse(self, request: Request, refusal: Refusal) -> None:
+        """Answer with the refusal, or cut the connection where an answer is under way."""
+        if request.gone:
+            return
+        if request.startedWriting:
+            request.cut_connection()
+            return
+        try:
+            response = self._render_error(request.head, refusal.code, refusal.message)
+            self._send_now(request, response)
+        except Exception:
+            self._log.failure("no answer could be made for {request_id}", request_id=request.request_id)
+            request.cut_connection()
+
+    def failed(self, request: Request, failure: Failure) -> None:
+        """Log the failure with its traceback and the request's id, and answer InternalError or cut."""
+        self._log.failure("request {request_id} failed", failure, request_id=request.request_id)
+        self.refuse(request, Refusal.INTERNAL)
+
+    def _expected(self, request: Request, error: Exception) -> Response | None:
+        if self._on_error is None or request.gone or request.startedWriting:
+            return None
+        return self._on_error(request.head, error)
+
+    def _send_now(self, request: Request, response: Response) -> None:
+        respond.clear(request)
+        respond.send_bytes(request, response)
+
+
+def make_site(
+    handle: Handler,
+    *,
+    reactor: IReactorTime,
+    render_error: RenderError,
+    on_error: OnError | None = None,
+    server_header: str | None = "pachgw",
+    id_headers: tuple[str, ...] = ID_HEADERS,
+    secret_parameters: frozenset[bytes] = SECRET_PARAMETERS,
+    limits: Limits | None = None,
+) -> Site:
+    """A site that has `handle` answer every request, whatever its method and target.
+
+    `handle` is called when a request's head has come, is cancelled when its client goes away, and raises
+    nothing that is expected: anything else is logged and becomes `render_error(head, "InternalError", …)`.
+    The same renders what the web layer refuses itself (the codes of refusal.Refusal), always with bytes; the
+    head it gets may lack what was not understood: an empty method, "/" for the target, no headers.
+    `on_error` may render an exception of a body that fails before its first byte has left; None means that it
+    was not expected.
+
+    Each answer carries the request's id in each of `id_headers` that it does not set itself. The values of
+    `secret_parameters` (names in lower case) in a query are not logged.
+    """
+    boundary = ErrorBoundary(handle, render_error, on_error)
+    app = Klein()
+    app.url_map.merge_slashes = False
+    app.url_map.strict_slashes = False
+    app.url_map.converters["any"] = AnyTarget
+
+    @app.route("/<any:target>")
+    async def every_request(request: Request, target: str) -> None:
+        await boundary.answer(request)
+
+    @app.handle_errors(Exception)
+    def not_routed(request: Any, failure: Failure) -> None:
+        boundary.failed(request, failure)
+
+    return Site(
+        app.resource(),
+        reactor=reactor,
+        boundary=boundary,
+        limits=limits or Limits(),
+        server_header=server_header,
+        id_headers=id_headers,
+        secret_parameters=secret_parameters,
+    )

@@ -1,0 +1,326 @@
+"""The server's side of one HTTP/1.1 connection: when a request is handled, read on, timed out and closed.
+
+The only user of Twisted's private names, which tests/unit/web/test_channel.py pins; no answers, no S3 words.
+The base parses and frames. It runs a request when its body is whole; here it is run when its head is.
+"""
+
+# Most methods of Twisted that are called here have no annotations.
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+
+from pachgw.web.body import BrokenBody
+from pachgw.web.refusal import Refusal
+
+if TYPE_CHECKING:
+    from pachgw.web.request import Request
+    from pachgw.web.site import Site
+
+LENGTH_DIGITS = 18
+LARGE_BODY_BYTES = 64 * 1024
+
+
+class Wait(Enum):
+    """What the connection's one timer is running for."""
+
+    NOTHING = auto()
+    REQUEST = auto()
+    HEAD = auto()
+    BODY = auto()
+    DRAIN = auto()
+    FLUSH = auto()
+    LINGER = auto()
+
+
+class Channel(HTTPChannel):
+    """One connection. One request at a time is handled; the next one waits in the base's buffer."""
+
+    site: Site
+    requests: list[Request]
+    requestFactory: type[Request]
+    transport: Any
+    _networkProducer: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._wait = Wait.REQUEST
+        self._expecting = False
+        self._body_paused = False
+        self._draining: Request | None = None
+        self._discarding = False
+        self._discarded = 0
+        self._write_stall: IDelayedCall | None = None
+        self._small_reads: int | None = None
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.site.connections.add(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stop_write_stall()
+        super().connectionLost(reason)
+        self.site.connection_ended(self)
+
+    # Parsing: what the base gets too late, too lax or too loud.
+
+    def headerReceived(self, line: bytes) -> bool:
+        if len(line.translate(None, b"\x00\r\n")) != len(line):
+            # RFC 9110 §5.5; older releases of the base pass them on.
+            return self._refuse(Refusal.BAD_REQUEST)
+        name, _, value = line.partition(b":")
+        match name.lower():
+            case b"content-length" if len(value.strip(b" \t")) > LENGTH_DIGITS:
+                # More than int() takes, or than anybody sends.
+                return self._refuse(Refusal.BAD_REQUEST)
+            case b"transfer-encoding" if value.strip(b" \t").lower() != b"chunked":
+                # RFC 9112 §6.3: its length cannot be known; the base reads "identity" as no body.
+                return self._refuse(Refusal.BAD_REQUEST)
+        return bool(super().headerReceived(line))
+
+    def allHeadersReceived(self) -> None:
+        request = self.requests[-1]
+        headers = request.requestHeaders
+        self.persistent = self.checkPersistence(request, self._version)
+        hosts = len(headers.getRawHeaders(b"Host") or ())
+        is_11 = self._version == b"HTTP/1.1"
+        if hosts > 1 or (is_11 and not hosts) or (not is_11 and headers.hasHeader(b"Transfer-Encoding")):
+            # RFC 9112 §3.2 and §6.1.
+            self._refuse(Refusal.BAD_REQUEST)
+            return
+        request.gotLength(self.length)
+        if self.length == 0:
+            return  # The base goes on to allContentReceived, which begins it.
+        self._start_wait(Wait.NOTHING)
+        expectation = headers.getRawHeaders(b"Expect") or ()
+        self._expecting = is_11 and any(value.lower() == b"100-continue" for value in expectation)
+        if self.length is None or self.length > LARGE_BODY_BYTES:
+            self._read_largely(True)
+        request.begin(self._command, self._path, self._version)
+
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        values = request.requestHeaders.getRawHeaders(b"Connection") or ()
+        tokens = {token.strip().lower() for value in values for token in value.split(b",")}
+        if version == b"HTTP/1.1" and b"close" not in tokens:
+            return True
+        request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+        return False
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if self._discarding:
+            self._discarded += len(data)
+            if self._discarded > self.site.limits.linger_bytes:
+                self.abort()
+            return
+        super().rawDataReceived(data)
+
+    def allContentReceived(self) -> None:
+        if self._discarding:
+            return  # The head was refused, or the request answered in the middle of this very piece.
+        request = self.requests[-1]
+        self._start_wait(Wait.NOTHING)
+        self._expecting = False
+        self._read_largely(False)
+        super().allContentReceived()
+        if self._draining is request:
+            self._draining = None
+            self._go_on(request)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._refuse(Refusal.HEAD_TOO_LARGE)
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        too_large = (
+            self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders
+        )
+        self._refuse(Refusal.HEAD_TOO_LARGE if too_large else Refusal.BAD_REQUEST)
+
+    def _refuse(self, refusal: Refusal) -> bool:
+        """What the client sends from here on means nothing: answer, if that is still possible, and close."""
+        if self._discarding:
+            return False
+        self._stop_parsing()
+        if not self.requests:
+            self.requests.append(self.requestFactory(self, 0))
+        request = self.requests[-1]
+        if request.begun:
+            # Its handler answers, or has begun to.
+            request.body.fail(BrokenBody(refusal))
+        else:
+            known = vars(self)
+            request.refuse(
+                known.get("_command", b""), known.get("_path", b""), known.get("_version", b""), refusal
+            )
+        return False
+
+    def _stop_parsing(self) -> None:
+        self._discarding = True
+        self.persistent = False
+        self.clearLineBuffer()
+        self.setRawMode()
+
+    # The body: what its reader asks for (body.Flow), and the pace of the connection.
+
+    def pause_body(self) -> None:
+        self._body_paused = True
+        self._networkProducer.pauseProducing()
+
+    def resume_body(self) -> None:
+        self._body_paused = False
+        if not self._waitingForTransport:
+            self._networkProducer.resumeProducing()
+
+    def body_awaited(self) -> None:
+        request = self.requests[-1]
+        if self._is_expecting(request):
+            self._expecting = False
+            if not request.startedWriting:
+                self._send100Continue()
+        # Time runs only while somebody waits for the client: a slow backend costs it nothing.
+        self._start_wait(Wait.BODY)
+
+    def body_not_awaited(self) -> None:
+        if self._wait is Wait.BODY:
+            self._start_wait(Wait.NOTHING)
+
+    def _is_expecting(self, request: Request) -> bool:
+        return self._expecting and not request.body.received
+
+    def _read_largely(self, large: bool) -> None:
+        """Fewer and larger reads for a large body; small ones, and the mark for writes, for the rest."""
+        transport = self.transport
+        if large and self._small_reads is None and not self.isSecure() and hasattr(transport, "bufferSize"):
+            self._small_reads = transport.bufferSize
+            transport.bufferSize = self.site.limits.read_bytes
+        elif not large and self._small_reads is not None:
+            transport.bufferSize = self._small_reads
+            self._small_reads = None
+
+    def pauseProducing(self) -> None:
+        super().pauseProducing()
+        if self._write_stall is None:
+            self._write_stall = self.callLater(self.site.limits.write_seconds, self._write_stalled)
+
+    def resumeProducing(self) -> None:
+        self._stop_write_stall()
+        super().resumeProducing()
+        if self._body_paused:
+            # The base only knows that there is room to send.
+            self._networkProducer.pauseProducing()
+
+    def _write_stalled(self) -> None:
+        self._write_stall = None
+        self._log.info("A client took nothing for too long: {peer}", peer=str(self.getPeer()))
+        self.abort()
+
+    def _stop_write_stall(self) -> None:
+        if self._write_stall is not None:
+            self._write_stall.cancel()
+            self._write_stall = None
+
+    # The answer, and what comes after it.
+
+    def answer_begins(self, request: Request) -> None:
+        """Settle, before the headers leave, whether the connection stays; says so in them."""
+        rest = request.body.rest if hasattr(request, "body") else None
+        unread = rest is None or rest > self.site.limits.drain_bytes or (rest and self._is_expecting(request))
+        if self.site.closing or unread:
+            self.persistent = False
+        if not self.persistent:
+            request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+
+    def requestDone(self, request: Request) -> None:
+        if self.site.closing:
+            self.persistent = False
+        if not self._discarding and request.body.complete:
+            self._go_on(request)
+        elif self.persistent:
+            # The base would take the rest of the body for a request.
+            self._draining = request
+            self._start_wait(Wait.DRAIN)
+            request.body.discard()
+        else:
+            self._linger()
+
+    def _go_on(self, request: Request) -> None:
+        self._body_paused = False
+        if self.site.closing:
+            self.persistent = False
+        self._start_wait(Wait.REQUEST if self.persistent else Wait.FLUSH)
+        super().requestDone(request)
+
+    def _linger(self) -> None:
+        """Half-close and drop what the client still sends: a plain close would reset, and lose the answer."""
+        self._stop_parsing()
+        self._draining = None
+        self._body_paused = False
+        del self.requests[:]
+        self._start_wait(Wait.LINGER)
+        self._stop_write_stall()
+        self._networkProducer.unregisterProducer()
+        self._networkProducer.resumeProducing()
+        # A TLS transport hands the call on to the bare socket, below its own buffers.
+        half_close = None if self.isSecure() else getattr(self.transport, "loseWriteConnection", None)
+        if half_close is not None:
+            half_close()
+
+    def abort(self) -> None:
+        """Drop the connection with whatever was not sent; the client sees a reset."""
+        self.transport.abortConnection()
+
+    def close_idle(self) -> None:
+        """Close the connection if it is between two requests."""
+        if self._wait is Wait.REQUEST:
+            self._close()
+
+    def _close(self) -> None:
+        self._start_wait(Wait.FLUSH)
+        self.loseConnection()
+
+    # Time.
+
+    def head_begun(self) -> None:
+        """The first line of a request has come; its head is to be whole in a bounded time."""
+        self._start_wait(Wait.HEAD)
+
+    def _start_wait(self, wait: Wait) -> None:
+        limits = self.site.limits
+        self._wait = wait
+        match wait:
+            case Wait.NOTHING:
+                self.setTimeout(None)
+            case Wait.REQUEST:
+                self.setTimeout(limits.idle_seconds)
+            case Wait.HEAD:
+                self.setTimeout(limits.head_seconds)
+            case Wait.BODY | Wait.DRAIN:
+                self.setTimeout(limits.body_seconds)
+            case Wait.FLUSH:
+                self.setTimeout(limits.write_seconds)
+            case Wait.LINGER:
+                self.setTimeout(limits.linger_seconds)
+
+    def resetTimeout(self) -> None:
+        # A head that comes in drops does not win time with each.
+        if self._wait in (Wait.BODY, Wait.DRAIN):
+            super().resetTimeout()
+
+    def timeoutConnection(self) -> None:
+        wait, self._wait = self._wait, Wait.NOTHING
+        match wait:
+            case Wait.HEAD | Wait.BODY:
+                self._refuse(Refusal.TIMED_OUT)
+            case Wait.REQUEST if self._waitingForTransport:
+                # The last answer is still on its way; the clock for writes is running.
+                self._start_wait(Wait.REQUEST)
+            case Wait.FLUSH | Wait.LINGER:
+                self.abort()
+            case _:
+                self._close()

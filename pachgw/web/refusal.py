@@ -1,0 +1,32 @@
+"""The answers that the web layer asks for itself: each a code and a message.
+
+A leaf of the web layer. How they look on the wire is up to the `render_error` handed to `make_site`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Refusal(Enum):
+    """Why a request is not handled, or not to its end."""
+
+    BAD_REQUEST = ("InvalidRequest", "The request is not well-formed HTTP.")
+    HEAD_TOO_LARGE = (
+        "RequestHeaderSectionTooLarge",
+        "Your request header and query parameters used to make the request exceed the maximum allowed size.",
+    )
+    INVALID_URI = ("InvalidURI", "Couldn't parse the specified URI.")
+    TIMED_OUT = (
+        "RequestTimeout",
+        "Your socket connection to the server was not read from or written to within the timeout period.",
+    )
+    INTERNAL = ("InternalError", "We encountered an internal error. Please try again.")
+
+    @property
+    def code(self) -> str:
+        return self.value[0]
+
+    @property
+    def message(self) -> str:
+        return self.value[1]

@@ -1,0 +1,199 @@
+"""The site: its limits, its live requests and connections, its access log, and how it stops.
+
+What happens on one connection is the channel's, what a request means is for the handler.
+"""
+
+# Most methods of Twisted that are called here have no annotations.
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote_to_bytes
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web import server
+from twisted.web.http import datetimeToString
+from twisted.web.resource import IResource
+
+from pachgw.web.channel import Channel
+from pachgw.web.refusal import Refusal
+from pachgw.web.request import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CLIENT_CLOSED_REQUEST = 499
+"""The status that the log has for a request whose client went away (after nginx); it is never sent."""
+
+UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on one connection, in bytes and seconds."""
+
+    idle_seconds: float = 60
+    """Between two requests."""
+    head_seconds: float = 60
+    """From a request's first line to the end of its head."""
+    body_seconds: float = 60
+    """Without a byte while the handler waits for the body."""
+    write_seconds: float = 300
+    """For the client to take what lies ready to be sent: two pieces of a body at the most."""
+    linger_seconds: float = 30
+    """After an answer that closes, for the client to read it and to stop sending."""
+    linger_bytes: int = 512 * 1024 * 1024
+    """What the client may still send in that time; it is dropped."""
+    drain_bytes: int = 1024 * 1024
+    """The largest unread rest of a body that is dropped to keep the connection."""
+    body_bytes: int = 256 * 1024
+    """What a body holds before its connection is told to wait."""
+    read_bytes: int = 256 * 1024
+    """One read of the connection while a large body arrives. With 256 KiB, 200 MB take 0.6 of the time that
+    they take with Twisted's 64 KiB; with 1 MiB no less."""
+
+
+class Boundary(Protocol):
+    """Where a request that is not answered by its handler is answered."""
+
+    def refuse(self, request: Request, refusal: Refusal) -> None:
+        """Answer that the request is not handled."""
+
+    def failed(self, request: Request, failure: Failure) -> None:
+        """Log an error that nobody expected, and answer as far as that is still possible."""
+
+
+def redact(raw_uri: bytes, secret: Iterable[bytes]) -> str:
+    """The request target fit for a log: values of the query parameters named in `secret` (lower case) left
+    out, bytes that do not print escaped."""
+    path, mark, query = raw_uri.partition(b"?")
+    fields = []
+    for field in query.split(b"&"):
+        name, equals, _ = field.partition(b"=")
+        hide = equals and unquote_to_bytes(name.replace(b"+", b" ")).strip().lower() in secret
+        fields.append(name + b"=..." if hide else field)
+    shown = path + mark + b"&".join(fields)
+    return UNPRINTABLE.sub(lambda match: b"\\x%02x" % match[0][0], shown).decode("ascii")
+
+
+class Site(server.Site):
+    """Takes connections and knows what is alive on them."""
+
+    protocol: Any = Channel
+    requestFactory = Request
+    noisy = False
+
+    def __init__(
+        self,
+        resource: IResource,
+        *,
+        reactor: IReactorTime,
+        boundary: Boundary,
+        limits: Limits,
+        server_header: str | None,
+        id_headers: tuple[str, ...],
+        secret_parameters: frozenset[bytes],
+    ) -> None:
+        super().__init__(resource, timeout=limits.idle_seconds, reactor=reactor)
+        self.boundary = boundary
+        self.limits = limits
+        self.server_header = server_header
+        self.id_headers = id_headers
+        self.secret_parameters = secret_parameters
+        self.requests: set[Request] = set()
+        """Those being handled or answered."""
+        self.connections: set[Channel] = set()
+        self.closing = False
+        self._emptied: list[Deferred[None]] = []
+        self._date = (-1, b"")
+        self._access = Logger("pachgw.web.access")
+
+    @property
+    def live_requests(self) -> int:
+        """How many requests are being handled or answered."""
+        return len(self.requests)
+
+    async def drain(self, timeout_seconds: float) -> int:
+        """Let every live request end, and close every connection; call it when no new ones are accepted.
+
+        Idle connections are closed at once, others after their answer, those that are left after the time
+        are aborted. Returns how many requests were cut off by that.
+        """
+        self.closing = True
+        for connection in tuple(self.connections):
+            connection.close_idle()
+        if not self.connections:
+            return 0
+        emptied: Deferred[None] = Deferred()
+        self._emptied.append(emptied)
+        cut = 0
+
+        def abort_all() -> None:
+            nonlocal cut
+            cut = self.live_requests
+            for connection in tuple(self.connections):
+                connection.abort()
+
+        timer = self.reactor.callLater(timeout_seconds, abort_all)
+        await emptied
+        if timer.active():
+            timer.cancel()
+        return cut
+
+    def http_date(self) -> bytes:
+        """Now as RFC 9110 §5.6.7 writes it."""
+        now = int(self.reactor.seconds())
+        if self._date[0] != now:
+            self._date = (now, datetimeToString(now))
+        return self._date[1]
+
+    # What channels and requests tell.
+
+    def connection_ended(self, connection: Channel) -> None:
+        self.connections.discard(connection)
+        if not self.connections:
+            emptied, self._emptied = self._emptied, []
+            for waiter in emptied:
+                waiter.callback(None)
+
+    def request_begun(self, request: Request) -> None:
+        self.requests.add(request)
+
+    def request_ended(self, request: Request) -> None:
+        """One line for the log: whom and what was answered, with which status, bytes and seconds."""
+        self.requests.discard(request)
+        if request.gone and not request.cut:
+            status, outcome = CLIENT_CLOSED_REQUEST, " client gone"
+        else:
+            status, outcome = request.code, " cut" if request.cut else ""
+        self._access.info(
+            '{peer} "{method} {uri}" {status} {sent} {seconds:.3f} {request_id}{outcome}',
+            peer=request.head.peer,
+            method=request.head.method or "-",
+            uri=redact(request.uri, self.secret_parameters),
+            status=status,
+            sent=request.sentLength,
+            seconds=self.reactor.seconds() - request.started_seconds,
+            request_id=request.request_id,
+            outcome=outcome,
+        )
+
+    def log(self, request: Any) -> None:
+        # The base calls it at the end of each answer; its own line would have the raw target.
+        self.request_ended(request)
+
+    def startFactory(self) -> None:
+        """No log file, so no clock for its lines."""
+
+    def stopFactory(self) -> None:
+        """Nothing was started."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        # The channel speaks no HTTP/2.
+        return [b"http/1.1"]
