@@ -44,6 +44,7 @@ STATUS: dict[str, int] = {
     "NotImplemented": 501,
     "OperationAborted": 409,
     "PreconditionFailed": 412,
+    "RequestHeaderSectionTooLarge": 400,
     "RequestTimeTooSkewed": 403,
     "RequestTimeout": 400,
     "ServiceUnavailable": 503,

@@ -1,0 +1,144 @@
+"""ListBuckets, CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation, GetBucketVersioning.
+
+A bucket is a branch of a repo, or one commit.
+"""
+
+from __future__ import annotations
+
+from pachgw.messages import Response
+from pachgw.pfs.port import (
+    AlreadyExists,
+    BranchNotFound,
+    NoHead,
+    PathNotFound,
+    RepoNotFound,
+    Scope,
+)
+from pachgw.s3.actions.conflicts import has_files
+from pachgw.s3.context import Call
+from pachgw.s3.errors import S3Error
+from pachgw.s3.names import BucketRef, bucket_name
+from pachgw.s3.xml import (
+    BucketEntry,
+    render_buckets,
+    render_location,
+    render_versioning,
+)
+from pachgw.s3.xmlbody import parse_create_bucket
+
+REGION = "PACHYDERM"
+"""What GetBucketLocation says, as Pachyderm's own gateway does."""
+
+
+def _xml(body: bytes) -> Response:
+    return Response(status=200, headers=(("Content-Type", "application/xml"),), body=body)
+
+
+async def list_buckets(call: Call) -> Response:
+    """S3 ListBuckets: every branch of every repo, by name."""
+    repos = await call.pfs.list_repo()
+    if not repos:
+        # Without repos PFS answers without having looked at the token.
+        await call.pfs.who_am_i()
+    entries = [
+        BucketEntry(name=bucket_name(repo.name, branch), created=repo.created)
+        for repo in repos
+        for branch in repo.branches
+    ]
+    return _xml(render_buckets(sorted(entries, key=lambda entry: entry.name)))
+
+
+async def create_bucket(call: Call) -> Response:
+    """S3 CreateBucket: makes the repo where it is missing, and the branch.
+
+    Raises BucketAlreadyOwnedByYou, InvalidBucketName, MalformedXML, AccessDenied.
+    """
+    ref = call.ref()
+    if ref.commit is not None:
+        raise S3Error("InvalidBucketName", "A bucket that is one commit cannot be created.")
+    parse_create_bucket(await call.read_xml())
+    # The turn of the whole repo: its last branch may be going at this moment.
+    await call.shared.turns.run(ref.repo, lambda: _create(call, ref))
+    return Response(status=200, headers=(("Location", f"/{call.bucket}"),))
+
+
+async def _create(call: Call, ref: BucketRef) -> None:
+    # Looked for first: CreateBranch on a branch that exists would take its head away.
+    try:
+        await call.pfs.inspect_branch(ref.repo, ref.branch)
+    except (RepoNotFound, BranchNotFound):
+        pass
+    else:
+        raise AlreadyExists(call.bucket)
+    repo_made = False
+    try:
+        await call.pfs.create_repo(ref.repo)
+        repo_made = True
+    except AlreadyExists:
+        pass
+    try:
+        await call.pfs.create_branch(ref.repo, ref.branch)
+    except BaseException:
+        if repo_made:
+            await call.pfs.delete_repo(ref.repo)
+        raise
+
+
+async def head_bucket(call: Call) -> Response:
+    """S3 HeadBucket: 200 for a branch, or for a commit of the repo."""
+    await _inspect(call)
+    return Response(status=200)
+
+
+async def get_bucket_location(call: Call) -> Response:
+    """S3 GetBucketLocation."""
+    await _inspect(call)
+    return _xml(render_location(REGION))
+
+
+async def get_bucket_versioning(call: Call) -> Response:
+    """S3 GetBucketVersioning: every commit stays, so it is always enabled."""
+    await _inspect(call)
+    return _xml(render_versioning("Enabled"))
+
+
+async def _inspect(call: Call) -> None:
+    ref = call.ref()
+    if ref.commit is None:
+        await call.pfs.inspect_branch(ref.repo, ref.branch)
+    else:
+        await call.pfs.inspect_commit(ref.repo, ref.commit)
+
+
+async def delete_bucket(call: Call) -> Response:
+    """S3 DeleteBucket: removes the branch, and the repo with its last branch.
+
+    Directories without files do not count. Raises BucketNotEmpty, NoSuchBucket, AccessDenied.
+    """
+    ref = call.ref()
+    if ref.commit is not None:
+        raise S3Error("AccessDenied", "The bucket is one commit, which is read-only.")
+    turns = call.shared.turns
+    await turns.run(ref.repo, lambda: turns.run((ref.repo, ref.branch), lambda: _delete(call, ref)))
+    return Response(status=204)
+
+
+async def _delete(call: Call, ref: BucketRef) -> None:
+    await call.pfs.inspect_branch(ref.repo, ref.branch)
+    try:
+        root = await call.pfs.inspect_file(ref.repo, ref.branch, "/")
+        empty = not await has_files(call.pfs, ref.repo, ref.branch, root)
+    except (NoHead, PathNotFound):
+        empty = True
+    if not empty:
+        raise S3Error(
+            "BucketNotEmpty", "The bucket you tried to delete is not empty.", BucketName=call.bucket
+        )
+    branches = [branch.name for branch in await call.pfs.list_branch(ref.repo)]
+    if branches != [ref.branch]:
+        await call.pfs.delete_branch(ref.repo, ref.branch)
+        return
+    # Asked before anything is done: whoever may only write could delete the branch, but not the repo.
+    if not await call.pfs.authorize(ref.repo, Scope.OWNER):
+        raise S3Error("AccessDenied", "Access Denied.")
+    await call.pfs.delete_repo(ref.repo)

@@ -1,0 +1,98 @@
+"""What an action gets: the request as values, and what the actions of one gateway share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from pachgw.messages import RequestBody, RequestHead
+from pachgw.pfs.port import PFS
+from pachgw.s3.auth import Principal
+from pachgw.s3.errors import S3Error
+from pachgw.s3.keys import KeyEncoding, check_representable, encode_key
+from pachgw.s3.keytables import KeyTables
+from pachgw.s3.names import BucketRef, parse_bucket
+from pachgw.s3.payload import open_payload
+from pachgw.s3.target import Target, check_key_length
+from pachgw.s3.turns import Turns
+from pachgw.streams import Offload, Source, TooLong, read_all
+
+XML_BODY_LIMIT = 2 * 1024 * 1024
+"""Bytes; a DeleteObjects of 1,000 keys of 1,024 bytes fits, also with each character escaped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What the actions of one gateway have in common; owned by the gateway."""
+
+    turns: Turns
+    key_tables: KeyTables
+    offload: Offload
+    key_encoding: KeyEncoding
+    clock: Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One authenticated request to one action."""
+
+    head: RequestHead
+    target: Target
+    principal: Principal
+    body: RequestBody
+    pfs: PFS
+    shared: Shared
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name as the client wrote it; only for actions on a bucket or an object."""
+        if self.target.bucket is None:
+            raise S3Error("InvalidBucketName", "The specified bucket is not valid.")
+        return self.target.bucket
+
+    @property
+    def key(self) -> str:
+        """The object's key; only for actions on an object."""
+        if not self.target.key:
+            raise S3Error("InvalidRequest", "The request names no key.")
+        return self.target.key
+
+    def ref(self) -> BucketRef:
+        """The repo and the branch or commit that the bucket stands for; raises InvalidBucketName."""
+        return parse_bucket(self.bucket)
+
+    def readable_path(self) -> str:
+        """The key's path for an action that only reads: any key has one."""
+        return encode_key(self.key)
+
+    def open_body(self) -> Source:
+        """The body's payload, unframed; read() raises S3Error where it is not what was signed."""
+        return open_payload(self.head, self.principal.payload, self.body, self.shared.offload)
+
+    async def read_xml(self) -> bytes:
+        """The whole body of an action that takes XML. Raises MaxMessageLengthExceeded, and as open_body."""
+        if self.body.content_length == 0:
+            return b""
+        source = self.open_body()
+        try:
+            return await read_all(source, XML_BODY_LIMIT)
+        except TooLong:
+            raise S3Error("MaxMessageLengthExceeded", "Your request was too big.") from None
+        finally:
+            await source.aclose()
+
+
+def writable_path(key: str, shared: Shared) -> str:
+    """The path of a key that is to be written; raises KeyTooLongError, and InvalidFilePath in strict mode."""
+    check_key_length(key)
+    check_representable(key, shared.key_encoding)
+    return encode_key(key)
+
+
+def writable_ref(call: Call) -> BucketRef:
+    """The branch to write to; raises AccessDenied for a bucket that is one commit."""
+    ref = call.ref()
+    if ref.commit is not None:
+        raise S3Error("AccessDenied", "The bucket is one commit, which is read-only.")
+    return ref
