@@ -83,8 +83,12 @@ class RepoNotFound(NotFound):
 
 
 class BranchNotFound(NotFound):
-    """Also for the branch of a repo that does not exist, and for a branch that has no head where one is
-    needed; the server may say so without having looked at the token."""
+    """Also for the branch of a repo that does not exist; the server may say so without having looked at the
+    token."""
+
+
+class NoHead(NotFound):
+    """The branch exists and has no commit yet."""
 
 
 class CommitNotFound(NotFound):

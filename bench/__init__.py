@@ -1,0 +1,1 @@
+"""Measurements of the real daemon; `make bench` runs them. Nothing is asserted."""

@@ -1,0 +1,212 @@
+"""Options and environment become one frozen Config; every default is here, every error names its option.
+
+Nothing is opened, made or asked for over the network; only names and addresses are looked at.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from twisted.internet.endpoints import serverFromString
+
+DEFAULT_LISTEN = "tcp:30600:interface=127.0.0.1"
+DEFAULT_PACHD_PORT = 30650
+EMBEDDED = "embedded"
+KEY_ENCODINGS = ("percent", "strict")
+MAX_PORT = 65535
+
+
+class ConfigError(Exception):
+    """A value that is not allowed; the text is one line that names the option and says what is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """PFS is a Pachyderm cluster's, or any other server of pfs.API."""
+
+    address: str
+    """`grpc://host:port`, `grpcs://host:port` or `unix:/path`."""
+    source: str
+    """Which option or variable chose it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """PFS is our own server, in a process of its own."""
+
+    state_dir: Path
+    pfs_listen: str | None
+    """`host:port` to serve PFS on as well, None for the unix socket alone."""
+    tokens_file: Path | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    listen: tuple[str, ...]
+    """Twisted endpoint descriptions."""
+    backend: Cluster | Embedded
+    key_encoding: str
+
+
+def load(
+    environ: Mapping[str, str],
+    *,
+    listen: Sequence[str] = (),
+    pachd: str | None = None,
+    state_dir: str | None = None,
+    pfs_listen: str | None = None,
+    pfs_tokens: str | None = None,
+    key_encoding: str | None = None,
+) -> Config:
+    """The configuration from the options given and the environment; raises ConfigError."""
+    endpoints = tuple(listen) or (DEFAULT_LISTEN,)
+    for endpoint in endpoints:
+        _check_endpoint(endpoint)
+    encoding = key_encoding or KEY_ENCODINGS[0]
+    if encoding not in KEY_ENCODINGS:
+        raise ConfigError(f"--key-encoding {encoding}: allowed are {' and '.join(KEY_ENCODINGS)}")
+    address, source = _chosen_backend(environ, pachd)
+    backend: Cluster | Embedded
+    if address == EMBEDDED:
+        backend = _embedded(
+            environ, source=source, state_dir=state_dir, pfs_listen=pfs_listen, pfs_tokens=pfs_tokens
+        )
+    else:
+        for option, value in (
+            ("--state-dir", state_dir),
+            ("--pfs-listen", pfs_listen),
+            ("--pfs-tokens", pfs_tokens),
+        ):
+            if value is not None:
+                raise ConfigError(
+                    f"{option}: only for the embedded PFS, but {source} chose {address};"
+                    " leave it out, or add --pachd embedded"
+                )
+        address = normal_address(address, source=source)
+        _refuse_own_address(address, endpoints, source=source)
+        backend = Cluster(address=address, source=source)
+    return Config(listen=endpoints, backend=backend, key_encoding=encoding)
+
+
+def _chosen_backend(environ: Mapping[str, str], pachd: str | None) -> tuple[str, str]:
+    if pachd is not None:
+        return pachd, "--pachd"
+    if environ.get("PACHD_ADDRESS"):
+        return environ["PACHD_ADDRESS"], "PACHD_ADDRESS"
+    return EMBEDDED, "the default"
+
+
+def _check_endpoint(description: str) -> None:
+    # The reactor's part of the interface is only used when the endpoint listens.
+    reactor: Any = object()
+    try:
+        serverFromString(reactor, description)
+    except Exception as error:  # the parsers of endpoint plugins raise whatever they like
+        reason = str(error) or type(error).__name__
+        raise ConfigError(
+            f"--listen {description}: not a Twisted endpoint description, for example {DEFAULT_LISTEN}"
+            f" ({reason})"
+        ) from None
+
+
+def normal_address(address: str, *, source: str) -> str:
+    """The address with its port, as `grpc://host:port`, `grpcs://host:port` or `unix:/path`.
+
+    Pachyderm's own `host:port` without a scheme counts as grpc. Raises ConfigError, naming `source`.
+    """
+    allowed = "allowed are grpc://HOST:PORT, grpcs://HOST:PORT, unix:/PATH and embedded"
+    if address.startswith("unix:"):
+        path = address.removeprefix("unix:").removeprefix("//")
+        if not path.startswith("/"):
+            raise ConfigError(f"{source} {address}: the socket's path is not absolute; {allowed}")
+        return f"unix:{path}"
+    try:
+        parts = urlsplit(address if "://" in address else f"grpc://{address}")
+        port = DEFAULT_PACHD_PORT if parts.port is None else parts.port
+    except ValueError as error:
+        raise ConfigError(f"{source} {address}: {error}; {allowed}") from None
+    if parts.scheme not in {"grpc", "grpcs"}:
+        raise ConfigError(f"{source} {address}: unknown scheme {parts.scheme}; {allowed}")
+    if not parts.hostname or parts.path not in {"", "/"} or parts.query or parts.fragment or parts.username:
+        raise ConfigError(f"{source} {address}: not an address; {allowed}")
+    if not 0 < port <= MAX_PORT:
+        raise ConfigError(f"{source} {address}: a port is between 1 and {MAX_PORT}; {allowed}")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}:{port}"
+
+
+def _refuse_own_address(address: str, endpoints: Sequence[str], *, source: str) -> None:
+    """A gateway whose backend is itself would ask itself for ever."""
+    for endpoint in endpoints:
+        kind, _, rest = endpoint.partition(":")
+        if kind == "unix" and address == f"unix:{rest.split(':')[0]}":
+            raise ConfigError(f"{source} {address}: this is where the gateway itself listens")
+        if kind not in {"tcp", "tcp6", "ssl", "tls"} or address.startswith("unix:"):
+            continue
+        listening = rest.split(":")[0].removeprefix("port=")
+        parts = urlsplit(address)
+        if listening == str(parts.port) and _is_this_machine(parts.hostname or ""):
+            raise ConfigError(f"{source} {address}: this is where the gateway itself listens ({endpoint})")
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether the name stands for an address of this machine: one that a socket can be bound to."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except OSError:
+        return False
+    for family, kind, protocol, _, target in found:
+        if ip_address(str(target[0]).partition("%")[0]).is_unspecified:
+            return True
+        with socket.socket(family, kind, protocol) as probe:
+            try:
+                probe.bind(target)
+            except OSError:
+                continue
+            return True
+    return False
+
+
+def _embedded(
+    environ: Mapping[str, str],
+    *,
+    source: str,
+    state_dir: str | None,
+    pfs_listen: str | None,
+    pfs_tokens: str | None,
+) -> Embedded:
+    directory = Path(state_dir or _default_state_dir(environ)).expanduser().absolute()
+    if directory.exists() and not directory.is_dir():
+        raise ConfigError(f"--state-dir {directory}: not a directory")
+    tokens = None
+    if pfs_tokens is not None:
+        tokens = Path(pfs_tokens).expanduser().absolute()
+        try:
+            with tokens.open("rb"):
+                pass
+        except OSError as error:
+            raise ConfigError(f"--pfs-tokens {tokens}: {error.strerror}") from None
+    if pfs_listen is not None:
+        _check_host_port(pfs_listen)
+    return Embedded(state_dir=directory, pfs_listen=pfs_listen, tokens_file=tokens, source=source)
+
+
+def _default_state_dir(environ: Mapping[str, str]) -> str:
+    if environ.get("STATE_DIRECTORY"):
+        # systemd lists several directories with colons between them; the first is the service's own.
+        return environ["STATE_DIRECTORY"].split(":")[0]
+    data_home = environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return f"{data_home}/pachgw"
+
+
+def _check_host_port(value: str) -> None:
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > MAX_PORT:
+        raise ConfigError(f"--pfs-listen {value}: allowed is HOST:PORT, for example 127.0.0.1:30650")

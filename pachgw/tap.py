@@ -1,0 +1,103 @@
+"""`twistd pachgw`: its options, and the service they make. Opens nothing: twistd forks afterwards."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from pachgw import __version__, config
+
+
+class Options(usage.Options):
+    """The command line of `twistd pachgw`; a wrong one ends with one line and exit status 1."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Serves Pachyderm's versioned file system (PFS) as Amazon S3. Without a cluster to serve it starts"
+        " an embedded PFS, a versioned S3 store on this machine."
+    )
+    optParameters = [  # noqa: RUF012  # Twisted's way to declare them
+        [
+            "pachd",
+            None,
+            None,
+            "PFS to serve: grpc://HOST:PORT, grpcs://HOST:PORT, unix:/PATH, or embedded for the own store"
+            " [default: $PACHD_ADDRESS, else embedded]",
+        ],
+        [
+            "state-dir",
+            None,
+            None,
+            "Directory of the embedded PFS's data"
+            " [default: $STATE_DIRECTORY, else $XDG_DATA_HOME/pachgw or ~/.local/share/pachgw]",
+        ],
+        [
+            "pfs-listen",
+            None,
+            None,
+            "Serve the embedded PFS on HOST:PORT too, for pachctl and python-pachyderm"
+            " [default: only a unix socket in the state directory]",
+        ],
+        [
+            "pfs-tokens",
+            None,
+            None,
+            "TOML file of tokens, subjects and scopes for the embedded PFS; turns auth on",
+        ],
+        [
+            "key-encoding",
+            None,
+            None,
+            "What becomes of keys that PFS cannot hold: percent (escaped) or strict (refused)"
+            " [default: percent]",
+        ],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["listen"] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Serve S3 on this Twisted endpoint; may be given more than once
+        [default: tcp:30600:interface=127.0.0.1]"""
+        self["listen"].append(endpoint)
+
+    def opt_version(self) -> NoReturn:
+        """Print the version of pachgw and exit."""
+        print(f"pachgw {__version__}")
+        sys.exit(0)
+
+    def parseArgs(self, *rest: str) -> None:
+        """Refuse what is no option."""
+        if rest:
+            raise usage.UsageError(f"unexpected argument {rest[0]}; every setting is an option, see --help")
+
+    def parseOptions(self, options: list[str] | None = None) -> None:
+        """Parse and judge; ends the process with one line where twistd would print a page and exit with 0."""
+        try:
+            super().parseOptions(options)
+            self["config"] = config.load(
+                os.environ,
+                listen=self["listen"],
+                pachd=self["pachd"],
+                state_dir=self["state-dir"],
+                pfs_listen=self["pfs-listen"],
+                pfs_tokens=self["pfs-tokens"],
+                key_encoding=self["key-encoding"],
+            )
+        except (usage.UsageError, config.ConfigError) as error:
+            raise SystemExit(f"pachgw: {error}") from None
+
+
+def makeService(options: Options) -> IService:
+    """The daemon, not yet started."""
+    # Imported now and not above: `twistd --help` imports this module, and the reactor is twistd's to choose.
+    from twisted.internet import reactor
+
+    from pachgw.daemon import Daemon
+
+    return Daemon(options["config"], reactor)

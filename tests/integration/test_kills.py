@@ -1,0 +1,106 @@
+"""SIGKILL of the daemon and its PFS in mid-PUT: what was acknowledged is there, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import random
+import signal
+import socket
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from conftest import s3_client
+from daemons import Daemon
+from raw import ask
+
+BUCKET = "master.kept"
+ROUNDS = 4
+
+
+def _half_a_put(url: str, key: str) -> socket.socket:
+    """A connection that has sent half of a large PUT and goes no further."""
+    parts = urlsplit(url)
+    connection = socket.create_connection((parts.hostname, parts.port), timeout=30)
+    head = f"PUT /{BUCKET}/{key} HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n"
+    connection.sendall(head.encode() + bytes(4_000_000))
+    return connection
+
+
+@pytest.mark.parametrize("seed", range(ROUNDS))
+def test_kill_in_mid_put(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    acknowledged: dict[str, bytes] = {}
+    versions: dict[str, str] = {}
+    enough = threading.Event()
+
+    with Daemon(tmp_path) as daemon:
+        s3 = s3_client(daemon.s3_url)
+        s3.create_bucket(Bucket=BUCKET)
+
+        def write(number: int) -> None:
+            mine = s3_client(daemon.s3_url)
+            for index in range(1000):
+                key = f"w{number}/{index}"
+                size = chance.choice((0, 10, 100_000, 2_000_000))
+                body = hashlib.sha256(key.encode()).digest() * (size // 32)
+                try:
+                    answer = mine.put_object(Bucket=BUCKET, Key=key, Body=body)
+                except Exception:  # the daemon is gone
+                    return
+                acknowledged[key] = body
+                versions[key] = answer["VersionId"]
+                if len(acknowledged) >= 10 + 5 * seed:
+                    enough.set()
+
+        halves = [_half_a_put(daemon.s3_url, f"half{index}") for index in range(2)]
+        writers = [threading.Thread(target=write, args=(number,)) for number in range(3)]
+        for writer in writers:
+            writer.start()
+        assert enough.wait(60)
+        daemon.kill()
+        for writer in writers:
+            writer.join()
+        for half in halves:
+            with contextlib.suppress(OSError):
+                half.close()
+
+    with Daemon(tmp_path) as daemon:
+        s3 = s3_client(daemon.s3_url)
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        found = {item["Key"] for page in pages for item in page.get("Contents", ())}
+        assert set(acknowledged) <= found
+        # A writer may have been killed between the commit and its answer: one key each, whole.
+        assert len(found - set(acknowledged)) <= len(writers)
+        assert not any(key.startswith("half") for key in found)
+        for key, body in acknowledged.items():
+            assert s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == body
+            assert s3.get_object(Bucket=BUCKET, Key=key, VersionId=versions[key])["Body"].read() == body
+        for key in found - set(acknowledged):
+            body = s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+            assert body == (hashlib.sha256(key.encode()).digest() * (len(body) // 32))
+
+
+def test_pfs_killed_alone_comes_back(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        s3 = s3_client(daemon.s3_url)
+        s3.create_bucket(Bucket=BUCKET)
+        s3.put_object(Bucket=BUCKET, Key="k", Body=b"kept")
+        killed, seen = daemon.pfs_pid, len(daemon.log)
+        os.kill(killed, signal.SIGKILL)
+        daemon.wait_for(r"embedded PFS ended .*SIGKILL", after=seen)
+        answers = [ask(daemon.s3_url, "GET", f"/{BUCKET}/k") for _ in range(3)]
+        for answer in answers:
+            if answer.status != 200:
+                assert answer.status == 503
+                assert answer.headers["retry-after"]
+        daemon.wait_for("serves again", after=seen)
+        # The SDK's own patience: it comes again after a 503.
+        patient = s3_client(daemon.s3_url, retries={"max_attempts": 10, "mode": "standard"})
+        assert patient.get_object(Bucket=BUCKET, Key="k")["Body"].read() == b"kept"
+        assert daemon.pfs_pid != killed
+        # twistd ends by the signal that it was told to end by, once everything is closed.
+        assert daemon.stop() == -signal.SIGTERM
