@@ -1,0 +1,169 @@
+"""The server of the embedded PFS as an object: lock, store, pools and gRPC, started and stopped as one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+from types import ModuleType
+
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc import aio
+
+from pachgw.localpfs import authority, calls, faults
+from pachgw.localpfs.authority import Authority
+from pachgw.localpfs.db import DatabaseError
+from pachgw.localpfs.faults import Fault
+from pachgw.localpfs.servicer_auth import AuthCalls
+from pachgw.localpfs.servicer_cluster import AdminCalls, HealthCalls, VersionCalls
+from pachgw.localpfs.servicer_commits import CommitCalls
+from pachgw.localpfs.servicer_files import FileCalls
+from pachgw.localpfs.servicer_repos import RepoCalls
+from pachgw.localpfs.servicer_writes import WriteCalls
+from pachgw.localpfs.store import Store
+from pachgw.localpfs.tokens import TokensError, TokensFile, read_tokens
+from pachgw.localpfs.work import Changes, Workers
+from pachgw.pfs.proto import admin_pb2, auth_pb2, health_pb2, pfs_pb2, version_pb2
+
+MAX_MESSAGE_BYTES = 20 << 20
+"""Of one gRPC message, either way."""
+
+_LOCK_WAIT_SECONDS = 5.0
+_LOCK_POLL_SECONDS = 0.05
+_V2_CALLS = frozenset(
+    ("FileOperationV2", "GetTarV2", "DiffFileV2", "CreateTmpFileSet", "RenewTmpFileSet", "ClearCommitV2")
+)
+
+
+class StartError(Exception):
+    """The server cannot start; the text is one clear line."""
+
+
+class LocalPFSServer:
+    """One server over one state directory. Everything is done on the event loop that calls `start`."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        socket: Path | None = None,
+        *,
+        listen: str | None = None,
+        tokens: Path | None = None,
+    ) -> None:
+        """`socket`: path of a unix socket to serve on; `listen`: HOST:PORT, where port 0 takes a free one;
+        `tokens`: a tokens file, which switches auth on."""
+        self._state_dir = state_dir
+        self._socket = socket
+        self._listen = listen
+        self._tokens = tokens
+        self._cleanups = contextlib.ExitStack()
+        self._server: aio.Server | None = None
+        self.address: str | None = None
+        """HOST:PORT that is listened on, once started."""
+
+    async def start(self) -> None:
+        """Take the lock, open the store, serve. Raises StartError; nothing is left behind then."""
+        try:
+            file = None if self._tokens is None else read_tokens(self._tokens)
+            await self._lock()
+            self._server = self._serve(self._open(file))
+            self._bind(self._server)
+            await self._server.start()
+        except (TokensError, DatabaseError, OSError) as error:
+            await self.stop(0)
+            raise StartError(str(error)) from error
+        except BaseException:
+            await self.stop(0)
+            raise
+
+    async def stop(self, grace_seconds: float = 2.0) -> None:
+        """Accept no more calls, give running ones the grace, end them; close the store, drop the lock."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(grace_seconds)
+        # Waits for threads: what they still do for ended calls is finished, not cut off.
+        await asyncio.to_thread(self._cleanups.close)
+
+    async def _lock(self) -> None:
+        """A predecessor that is ending is waited for."""
+        self._state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(self._state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._cleanups.callback(os.close, descriptor)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _LOCK_WAIT_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                if loop.time() >= deadline:
+                    raise StartError(f"{self._state_dir} is in use by another process") from error
+                await asyncio.sleep(_LOCK_POLL_SECONDS)
+
+    def _open(self, file: TokensFile | None) -> calls.Calls:
+        store = Store(self._state_dir)
+        self._cleanups.callback(store.close)
+        workers = Workers()
+        self._cleanups.callback(workers.close)
+        if file is not None:
+            store.database.write(authority.seed, file)
+        # Once on, auth stays on: a forgotten option must not open the data.
+        active = store.database.meta("auth") == "active"
+        return calls.Calls(store, Authority(active=active), workers, Changes())
+
+    def _serve(self, base: calls.Calls) -> aio.Server:
+        parts = (base.store, base.authority, base.workers, base.changes)
+        auth = AuthCalls(*parts)
+        pfs = [RepoCalls(*parts), CommitCalls(*parts), FileCalls(*parts), WriteCalls(*parts)]
+        server = aio.server(
+            options=[
+                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.so_reuseport", 0),
+            ]
+        )
+        server.add_generic_rpc_handlers(
+            (
+                calls.handlers(_service(pfs_pb2), pfs, _missing_pfs),
+                calls.handlers(_service(auth_pb2), [auth], auth.missing),
+                calls.handlers(_service(version_pb2), [VersionCalls(*parts)], _missing_pfs),
+                calls.handlers(_service(admin_pb2), [AdminCalls(*parts)], _missing_pfs),
+                calls.handlers(_service(health_pb2, "Health"), [HealthCalls(*parts)], _missing_pfs),
+            )
+        )
+        return server
+
+    def _bind(self, server: aio.Server) -> None:
+        if self._socket is not None:
+            # Nobody listens there: who does has the lock.
+            self._socket.unlink(missing_ok=True)
+            self._add_port(server, f"unix:{self._socket}")
+            self._cleanups.callback(self._socket.unlink, missing_ok=True)
+        if self._listen is not None:
+            host, colon, port = self._listen.rpartition(":")
+            if not colon or not host or not port.isdecimal():
+                raise StartError(f"{self._listen!r} is no HOST:PORT to listen on")
+            self.address = f"{host}:{self._add_port(server, self._listen)}"
+
+    @staticmethod
+    def _add_port(server: aio.Server, address: str) -> int:
+        try:
+            port = server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise StartError(f"cannot listen on {address}") from error
+        if port == 0:
+            raise StartError(f"cannot listen on {address}")
+        return port
+
+
+def _service(module: ModuleType, name: str = "API") -> ServiceDescriptor:
+    descriptor: ServiceDescriptor = module.DESCRIPTOR.services_by_name[name]
+    return descriptor
+
+
+def _missing_pfs(name: str) -> Fault:
+    if name in _V2_CALLS:
+        return Fault("v2 method not implemented")
+    return faults.unimplemented(f"{name} is not part of this server")

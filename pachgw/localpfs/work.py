@@ -1,0 +1,90 @@
+"""Where blocking work of the server runs: bounded pools of threads, and telling waiting calls of changes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_FIRST_BATCH = 64
+_BATCH = 512
+
+
+class Workers:
+    """Three pools, so that none of the three kinds of work waits for another.
+
+    `write`: transactions, one after the other. `read`: everything long that only reads. `store`: hashing and
+    writing the bytes of uploads.
+    """
+
+    def __init__(self) -> None:
+        cores = os.cpu_count() or 1
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="pfs-write")
+        self._readers = ThreadPoolExecutor(min(8, cores + 2), thread_name_prefix="pfs-read")
+        self._storers = ThreadPoolExecutor(min(8, cores + 1), thread_name_prefix="pfs-store")
+
+    async def write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.wrap_future(self._writer.submit(function, *args, **kwargs))
+
+    async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.wrap_future(self._readers.submit(function, *args, **kwargs))
+
+    async def store(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.wrap_future(self._storers.submit(function, *args, **kwargs))
+
+    def clean_up(self, function: Callable[[], None]) -> None:
+        """Run the function in the pool for storing some time; what it raises is logged."""
+        self._storers.submit(_logged, function)
+
+    async def batches(self, values: Iterator[T]) -> AsyncIterator[list[T]]:
+        """The values in lists, each worked out in the pool for reading; none is empty."""
+        size = _FIRST_BATCH
+        while batch := await self.read(_take, values, size):
+            yield batch
+            size = _BATCH
+
+    def close(self) -> None:
+        """Wait for what runs and end the threads."""
+        for pool in (self._storers, self._readers, self._writer):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _logged(function: Callable[[], None]) -> None:
+    try:
+        function()
+    except Exception:
+        _log.exception("cleaning up after a call failed")
+
+
+def _take(values: Iterator[T], size: int) -> list[T]:
+    return list(islice(values, size))
+
+
+class Changes:
+    """Wakes the calls that wait for a commit to be started or finished. Used on the event loop only."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def notify(self) -> None:
+        """Something was written."""
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+        self._waiting.clear()
+
+    def next(self) -> asyncio.Future[None]:
+        """Done at the next `notify`. Take it before looking, await it after: then no change is missed."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        future.add_done_callback(self._waiting.discard)
+        return future
