@@ -32,7 +32,7 @@ class Turns:
         def deliver(result: T | Failure) -> None:
             if not answer.called:
                 answer.callback(result)
-            elif isinstance(result, Failure) and not result.check(CancelledError):
+            elif isinstance(result, Failure) and not isinstance(result.value, CancelledError):
                 _log.info("a write whose client had gone ended with: {error}", error=result.value)
 
         running.addBoth(deliver)
