@@ -27,12 +27,12 @@ setup(
     },
     # Lowest and highest release of each range were tested; docs/decisions/0002 says how.
     install_requires=[
-        "Twisted[tls]>=24.11,<27",  # the reactor, twistd, HTTP/1.1, endpoints
+        "Twisted[tls]>=26.4,<27",  # the reactor, twistd, HTTP/1.1, endpoints
         "klein>=24.8,<25",  # routes on top of twisted.web
         "grpcio>=1.74,<2",  # PFS is a gRPC API, as client and as embedded server
         "protobuf>=6.31.1,<8",  # PFS messages; the kept generated code is of 6.31
         "service-identity>=24.1",  # Twisted checks host names of TLS peers with it
-        "awscrt>=0.26,<1",  # CRC32C and CRC64NVME at memory speed, by the vendor of the SDKs
+        "awscrt>=0.30,<1",  # CRC32C and CRC64NVME at memory speed, by the vendor of the SDKs
         "defusedxml>=0.7.1,<1",  # request bodies in XML without entity bombs
     ],
     extras_require={
