@@ -5,10 +5,11 @@ Nothing is opened, made or asked for over the network; only names and addresses 
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -69,7 +70,7 @@ def load(
     endpoints = tuple(listen) or (DEFAULT_LISTEN,)
     for endpoint in endpoints:
         _check_endpoint(endpoint)
-    encoding = key_encoding or KEY_ENCODINGS[0]
+    encoding = KEY_ENCODINGS[0] if key_encoding is None else key_encoding
     if encoding not in KEY_ENCODINGS:
         raise ConfigError(f"--key-encoding {encoding}: allowed are {' and '.join(KEY_ENCODINGS)}")
     address, source = _chosen_backend(environ, pachd)
@@ -145,33 +146,72 @@ def normal_address(address: str, *, source: str) -> str:
 def _refuse_own_address(address: str, endpoints: Sequence[str], *, source: str) -> None:
     """A gateway whose backend is itself would ask itself for ever."""
     for endpoint in endpoints:
-        kind, _, rest = endpoint.partition(":")
-        if kind == "unix" and address == f"unix:{rest.split(':')[0]}":
-            raise ConfigError(f"{source} {address}: this is where the gateway itself listens")
-        if kind not in {"tcp", "tcp6", "ssl", "tls"} or address.startswith("unix:"):
-            continue
-        listening = rest.split(":")[0].removeprefix("port=")
-        parts = urlsplit(address)
-        if listening == str(parts.port) and _is_this_machine(parts.hostname or ""):
+        if _listens_at(endpoint, address):
             raise ConfigError(f"{source} {address}: this is where the gateway itself listens ({endpoint})")
 
 
-def _is_this_machine(host: str) -> bool:
-    """Whether the name stands for an address of this machine: one that a socket can be bound to."""
+def _listens_at(endpoint: str, address: str) -> bool:
+    positional, named = _endpoint_fields(endpoint)
+    kind, *positional = positional
+    while kind == "haproxy" and positional:
+        kind, *positional = positional
+    first = positional[0] if positional else ""
+    if kind == "unix":
+        path = Path(named.get("address", first)).absolute()
+        return address.startswith("unix:") and path == Path(address.removeprefix("unix:"))
+    if kind not in {"tcp", "tcp6", "ssl", "tls"} or address.startswith("unix:"):
+        return False
+    port = named.get("port", first)
+    # Positional only here: what follows the port of the others is a key file.
+    interface = named.get("interface", positional[1] if kind == "tcp" and len(positional) > 1 else "")
+    parts = urlsplit(address)
+    return port.isdecimal() and int(port) == parts.port and _reaches(parts.hostname or "", interface)
+
+
+def _endpoint_fields(endpoint: str) -> tuple[list[str], dict[str, str]]:
+    """The parts of an endpoint description, those without a name and those with one."""
+    positional: list[str] = []
+    named: dict[str, str] = {}
+    for part in re.split(r"(?<!\\):", endpoint):
+        name, equals, value = part.partition("=")
+        if equals:
+            named[name] = re.sub(r"\\(.)", r"\1", value)
+        else:
+            positional.append(re.sub(r"\\(.)", r"\1", part))
+    return positional, named
+
+
+def _reaches(host: str, interface: str) -> bool:
+    """Whether connecting to the host ends where a port of this interface listens ("": of every one)."""
+    own = _addresses(interface) if interface else set()
+    if not own or any(address.is_unspecified for address in own):
+        return any(_is_bindable(address) for address in _addresses(host))
+    # Connecting to no address in particular means this machine.
+    return any(
+        address in own or (address.is_unspecified and any(mine.is_loopback for mine in own))
+        for address in _addresses(host)
+    )
+
+
+def _addresses(host: str) -> set[IPv4Address | IPv6Address]:
+    """What the name stands for; nothing where it is unknown."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError):
+        return set()
+    addresses = (ip_address(str(target[0]).partition("%")[0]) for *_, target in found)
+    return {getattr(address, "ipv4_mapped", None) or address for address in addresses}
+
+
+def _is_bindable(address: IPv4Address | IPv6Address) -> bool:
+    """Whether the address is one of this machine's: such can be bound to."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(address), 0))
     except OSError:
         return False
-    for family, kind, protocol, _, target in found:
-        if ip_address(str(target[0]).partition("%")[0]).is_unspecified:
-            return True
-        with socket.socket(family, kind, protocol) as probe:
-            try:
-                probe.bind(target)
-            except OSError:
-                continue
-            return True
-    return False
+    return True
 
 
 def _embedded(
@@ -182,12 +222,15 @@ def _embedded(
     pfs_listen: str | None,
     pfs_tokens: str | None,
 ) -> Embedded:
-    directory = Path(state_dir or _default_state_dir(environ)).expanduser().absolute()
-    if directory.exists() and not directory.is_dir():
-        raise ConfigError(f"--state-dir {directory}: not a directory")
+    directory = _state_dir(environ) if state_dir is None else _path(state_dir, source="--state-dir")
+    try:
+        if directory.exists() and not directory.is_dir():
+            raise ConfigError(f"--state-dir {directory}: not a directory")
+    except OSError as error:
+        raise ConfigError(f"--state-dir {directory}: {error.strerror}") from None
     tokens = None
     if pfs_tokens is not None:
-        tokens = Path(pfs_tokens).expanduser().absolute()
+        tokens = _path(pfs_tokens, source="--pfs-tokens")
         try:
             with tokens.open("rb"):
                 pass
@@ -198,15 +241,28 @@ def _embedded(
     return Embedded(state_dir=directory, pfs_listen=pfs_listen, tokens_file=tokens, source=source)
 
 
-def _default_state_dir(environ: Mapping[str, str]) -> str:
-    if environ.get("STATE_DIRECTORY"):
-        # systemd lists several directories with colons between them; the first is the service's own.
-        return environ["STATE_DIRECTORY"].split(":")[0]
-    data_home = environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return f"{data_home}/pachgw"
+def _state_dir(environ: Mapping[str, str]) -> Path:
+    # systemd lists several directories with colons between them; the first is the service's own.
+    for directory in environ.get("STATE_DIRECTORY", "").split(":"):
+        if directory:
+            return _path(directory, source="STATE_DIRECTORY")
+    data_home = environ.get("XDG_DATA_HOME", "")
+    # One that is not absolute is to be ignored (XDG Base Directory Specification).
+    if not data_home.startswith("/"):
+        data_home = "~/.local/share"
+    return _path(f"{data_home}/pachgw", source="--state-dir is needed:")
+
+
+def _path(text: str, *, source: str) -> Path:
+    if not text:
+        raise ConfigError(f"{source}: an empty path")
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise ConfigError(f"{source} {text}: the home directory is not known") from None
 
 
 def _check_host_port(value: str) -> None:
     host, colon, port = value.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > MAX_PORT:
+    if not colon or not host or re.fullmatch("[0-9]{1,5}", port) is None or int(port) > MAX_PORT:
         raise ConfigError(f"--pfs-listen {value}: allowed is HOST:PORT, for example 127.0.0.1:30650")

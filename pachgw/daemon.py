@@ -62,6 +62,7 @@ class Daemon(Service):
         self._site: Site | None = None
         self._embedded: EmbeddedPFS | None = None
         self._pfs: GrpcPFS | None = None
+        self._starting: Deferred[None] | None = None
         self._digests = ThreadPool(minthreads=0, maxthreads=DIGEST_THREADS, name="pachgw-digests")
 
     def startService(self) -> None:
@@ -69,7 +70,8 @@ class Daemon(Service):
         super().startService()
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         self._digests.start()
-        Deferred.fromCoroutine(self._start()).addErrback(self._give_up)
+        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting.addErrback(self._give_up)
 
     async def _start(self) -> None:
         self._log.info("pachgw {version} starts", version=__version__)
@@ -94,7 +96,10 @@ class Daemon(Service):
         self._tell_how_to_use()
 
     async def _start_embedded(self, backend: Embedded) -> str:
-        backend.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            backend.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartError(f"--state-dir {backend.state_dir}: {error.strerror}") from error
         socket_path = socket_path_for(backend.state_dir)
         self._embedded = EmbeddedPFS(
             backend.state_dir,
@@ -135,13 +140,16 @@ class Daemon(Service):
 
     def _give_up(self, failure: Failure) -> None:
         """End the process: nobody may take a daemon without a port for one that serves."""
+        if not self.running:
+            return  # Told to stop before it had started.
         if failure.check(StartError, EmbeddedPFSError, OSError):
-            self._log.critical("pachgw: {error}", error=failure.value)
+            self._log.critical("pachgw cannot start: {error}", error=failure.value)
         else:
             self._log.failure("pachgw cannot start", failure)
         # twistd ends with 0 whatever happened; its own clean-up has run when atexit's turn comes.
         atexit.register(_exit_1)
-        self._reactor.stop()
+        # What fails at once fails before the reactor runs.
+        self._reactor.callWhenRunning(self._reactor.stop)
 
     def stopService(self) -> Deferred[None]:
         """Close the ports, let live requests end up to a limit, then stop what was started, last first."""
@@ -149,6 +157,9 @@ class Daemon(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        if self._starting is not None:
+            # Or a port would be opened behind our back.
+            self._starting.cancel()
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         if self._site is not None:

@@ -21,7 +21,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
-from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 MAX_SOCKET_PATH = 100
@@ -30,9 +29,13 @@ MAX_SOCKET_PATH = 100
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 5.0
 GOOD_SECONDS = 30.0
-"""A process that was up for so long is started again at once."""
+"""A process that was up for so long is started again after the shortest wait."""
 KILL_SECONDS = 10.0
 """How long it may take to stop."""
+MAX_LINE = 16384
+"""Bytes; of a longer line the log gets pieces."""
+
+_log = Logger("pachgw.localpfs")
 
 
 class EmbeddedPFSError(Exception):
@@ -71,8 +74,6 @@ class EmbeddedPFS(Service):
     The process ends with its standard input, so that no kill of ours leaves it behind.
     """
 
-    _log = Logger("pachgw.localpfs")
-
     def __init__(
         self,
         state_dir: Path,
@@ -81,7 +82,8 @@ class EmbeddedPFS(Service):
         listen: str | None = None,
         tokens_file: Path | None = None,
         reactor: Any,
-        command: Sequence[str] = (sys.executable, "-m", "pachgw.localpfs"),
+        command: Sequence[str] = (sys.executable, "-P", "-m", "pachgw.localpfs"),
+        kill_seconds: float = KILL_SECONDS,
     ) -> None:
         self._command = [
             *command,
@@ -90,6 +92,7 @@ class EmbeddedPFS(Service):
             *(("--tokens", str(tokens_file)) if tokens_file else ()),
         ]
         self._reactor = reactor
+        self._kill_seconds = kill_seconds
         self._process: _Process | None = None
         self._backoff = FIRST_BACKOFF_SECONDS
         self._was_ready = False
@@ -106,14 +109,17 @@ class EmbeddedPFS(Service):
     def _spawn(self) -> None:
         self._restart = None
         self._process = _Process(self, self._reactor.seconds())
-        # The module is found where this one was, whatever put it on the path.
-        environ = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        # Modules are found where ours were, whatever put them on the path, also with `python -I`; and with -P
+        # nowhere else: `-m` alone would look into the working directory first.
+        environ = os.environ | {
+            "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
+        }
         self._reactor.spawnProcess(self._process, self._command[0], self._command, env=environ)
 
     def process_ready(self, ready: Ready) -> None:
         """Called by the process's protocol."""
         if self._was_ready:
-            self._log.info("the embedded PFS serves again, pid {pid}", pid=ready.pid)
+            _log.info("the embedded PFS serves again, pid {pid}", pid=ready.pid)
         self._was_ready = True
         if not self.ready.called:
             self.ready.callback(ready)
@@ -128,20 +134,22 @@ class EmbeddedPFS(Service):
         if not self.running:
             return
         if not self._was_ready:
-            self.ready.errback(EmbeddedPFSError(process.last_line or f"embedded PFS: {_end(reason)}"))
+            if not self.ready.called:
+                said = process.last_line or f"the embedded PFS ended ({_end(reason)})"
+                self.ready.errback(EmbeddedPFSError(said))
             return
         if self._reactor.seconds() - process.started_seconds >= GOOD_SECONDS:
             self._backoff = FIRST_BACKOFF_SECONDS
-        self._log.error(
+        seconds, self._backoff = self._backoff, min(self._backoff * 2, MAX_BACKOFF_SECONDS)
+        self._restart = self._reactor.callLater(seconds, self._spawn)
+        _log.error(
             "the embedded PFS ended ({end}); it is started again in {seconds} s",
             end=_end(reason),
-            seconds=self._backoff,
+            seconds=seconds,
         )
-        self._restart = self._reactor.callLater(self._backoff, self._spawn)
-        self._backoff = min(self._backoff * 2, MAX_BACKOFF_SECONDS)
 
     def stopService(self) -> Deferred[None] | None:
-        """End the process, by SIGKILL where it takes longer than KILL_SECONDS."""
+        """End the process, by SIGKILL where it takes longer than `kill_seconds`."""
         super().stopService()
         if self._restart is not None:
             self._restart.cancel()
@@ -151,7 +159,7 @@ class EmbeddedPFS(Service):
         process = self._process
         stopped = self._stopped = Deferred()
         process.end()
-        killer = self._reactor.callLater(KILL_SECONDS, process.kill)
+        killer = self._reactor.callLater(self._kill_seconds, process.kill)
 
         def done(_: None) -> None:
             if killer.active():
@@ -173,21 +181,28 @@ class _Process(ProcessProtocol):
         self.last_line = ""
 
     def outReceived(self, data: bytes) -> None:
-        self._output.dataReceived(data)
+        self._output.feed(data)
 
     def errReceived(self, data: bytes) -> None:
-        self._errors.dataReceived(data)
+        self._errors.feed(data)
 
     def processEnded(self, reason: Failure) -> None:
+        self._errors.end()
         self._service.process_ended(self, reason)
 
     def _said(self, line: str) -> None:
-        said = json.loads(line)
-        self._service.process_ready(Ready(listen=said["listen"], pid=said["pid"]))
+        try:
+            said = json.loads(line)
+            ready = Ready(listen=said["listen"], pid=said["pid"])
+        except (ValueError, TypeError, KeyError):
+            # Some library's print; nothing of ours.
+            self._complained(line)
+        else:
+            self._service.process_ready(ready)
 
     def _complained(self, line: str) -> None:
         self.last_line = line
-        self._service._log.info("{line}", line=line)
+        _log.info("{line}", line=line)
 
     def end(self) -> None:
         """Ask it to stop."""
@@ -203,24 +218,25 @@ class _Process(ProcessProtocol):
             self.transport.signalProcess(number.name.removeprefix("SIG"))
 
 
-class _Pipe:
-    """As much of a transport as LineOnlyReceiver looks at."""
-
-    disconnecting = False
-
-
-class _Lines(LineOnlyReceiver):
-    delimiter = b"\n"
+class _Lines:
+    """Hands on what comes in pieces line by line, without the line breaks."""
 
     def __init__(self, receive: Callable[[str], None]) -> None:
         self._receive = receive
-        self.makeConnection(_Pipe())
+        self._rest = b""
 
-    def lineLengthExceeded(self, line: bytes) -> None:
-        self.lineReceived(line)
+    def feed(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._receive(line.decode("utf-8", "replace"))
+        if len(self._rest) > MAX_LINE:
+            self.end()
 
-    def lineReceived(self, line: bytes) -> None:
-        self._receive(line.decode("utf-8", "replace"))
+    def end(self) -> None:
+        """No more comes: what is left is a line too."""
+        rest, self._rest = self._rest, b""
+        if rest:
+            self._receive(rest.decode("utf-8", "replace"))
 
 
 def _end(reason: Failure) -> str:

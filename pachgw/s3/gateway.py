@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from pachgw.messages import RequestBody, RequestHead, Response
-from pachgw.pfs.port import BranchNotFound, PFSError, RepoNotFound, Sessions
+from pachgw.pfs.port import BranchNotFound, NotAuthorized, PFSError, RepoNotFound, Sessions
 from pachgw.s3.actions import buckets, listings, objects, writes
 from pachgw.s3.auth import Principal, authenticate
 from pachgw.s3.context import Call, Shared
@@ -88,7 +88,7 @@ class Gateway:
         pfs = self._sessions.session(principal.access_key_id, request_id=head.request_id)
         call = Call(head=head, target=target, principal=principal, body=body, pfs=pfs, shared=self._shared)
         try:
-            return await ACTIONS[action](call)
+            return await _perform(action, call)
         except (RepoNotFound, BranchNotFound):
             # PFS says so to anybody; a bad token is to learn nothing.
             await pfs.who_am_i()
@@ -108,6 +108,21 @@ class Gateway:
                 # A key that is no good token is told so, whatever it signed.
                 await self._sessions.session(asked_for[0], request_id=head.request_id).who_am_i()
             raise
+
+
+async def _perform(action: Action, call: Call) -> Response:
+    """The action's answer. Raises RepoNotFound and BranchNotFound for what is not there, whatever the scope."""
+    try:
+        return await ACTIONS[action](call)
+    except NotAuthorized:
+        # Of a missing repo PFS says in some calls that the token has no scope on it.
+        if call.target.bucket is not None and action is not Action.CREATE_BUCKET:
+            ref = call.ref()
+            if ref.commit is None:
+                await call.pfs.inspect_branch(ref.repo, ref.branch)
+            else:
+                await call.pfs.inspect_repo(ref.repo)
+        raise
 
 
 def error_response(head: RequestHead, error: S3Error) -> Response:

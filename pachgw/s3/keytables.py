@@ -11,6 +11,9 @@ from twisted.python.failure import Failure
 
 from pachgw.s3.keytable import KeyTable
 
+TABLE_BYTES = 2048
+"""What a table costs beside its keys: its objects (400 bytes), and its name, of which most is a path."""
+
 Build = Callable[[], Coroutine[Any, Any, KeyTable]]
 
 
@@ -25,7 +28,7 @@ class KeyTables:
         self._kept: OrderedDict[Hashable, KeyTable] = OrderedDict()
         self._building: dict[Hashable, list[Deferred[KeyTable | None]]] = {}
         self.nbytes = 0
-        """Bytes of all tables that are kept."""
+        """Bytes of all tables that are kept, TABLE_BYTES for each included."""
 
     async def get(self, name: Hashable, build: Build) -> KeyTable:
         """The table, built by `build` unless it is kept or somebody else is building it.
@@ -62,10 +65,15 @@ class KeyTables:
         return answer
 
     def _keep(self, name: Hashable, table: KeyTable) -> None:
-        if table.nbytes > self._limit:
+        size = _size(table)
+        if size > self._limit:
             return
         self._kept[name] = table
-        self.nbytes += table.nbytes
+        self.nbytes += size
         while self.nbytes > self._limit:
             _, dropped = self._kept.popitem(last=False)
-            self.nbytes -= dropped.nbytes
+            self.nbytes -= _size(dropped)
+
+
+def _size(table: KeyTable) -> int:
+    return table.nbytes + TABLE_BYTES

@@ -2,58 +2,60 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 T = TypeVar("T")
+Section = Callable[[], Coroutine[Any, Any, Any]]
 
 _log = Logger()
 
 
 class Turns:
-    """A lock for each name that is in use, taken in the order of asking; an idle name costs nothing."""
+    """A queue for each name that is in use, served in the order of asking; an idle name costs nothing."""
 
     def __init__(self) -> None:
-        self._locks: dict[Hashable, tuple[DeferredLock, int]] = {}
+        self._queues: dict[Hashable, deque[tuple[Section, Deferred[Any]]]] = {}
 
     async def run(self, name: Hashable, section: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What section() returns or raises, run when no other section of the same name runs.
 
-        Cancelling the caller ends its waiting, not the section: a write that PFS may have taken by then must
-        not overlap with the next one's checks.
+        Cancelling the caller ends its waiting, not the section, be it running or still to come: a write that
+        PFS may have taken by then must not overlap with the next one's checks, and a section ends or gives up
+        what it was made for.
         """
-        running = Deferred.fromCoroutine(self._in_turn(name, section))
         answer: Deferred[T] = Deferred()
-
-        def deliver(result: T | Failure) -> None:
-            if not answer.called:
-                answer.callback(result)
-            elif isinstance(result, Failure) and not isinstance(result.value, CancelledError):
-                _log.info("a write whose client had gone ended with: {error}", error=result.value)
-
-        running.addBoth(deliver)
+        queue = self._queues.get(name)
+        if queue is not None:
+            queue.append((section, answer))
+        else:
+            self._queues[name] = deque([(section, answer)])
+            Deferred.fromCoroutine(self._serve(name, self._queues[name]))
         return await answer
 
-    async def _in_turn(self, name: Hashable, section: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        lock, users = self._locks.get(name, (DeferredLock(), 0))
-        self._locks[name] = (lock, users + 1)
-        try:
-            await lock.acquire()
-            try:
-                return await section()
-            finally:
-                lock.release()
-        finally:
-            lock, users = self._locks[name]
-            if users == 1:
-                del self._locks[name]
-            else:
-                self._locks[name] = (lock, users - 1)
+    async def _serve(self, name: Hashable, queue: deque[tuple[Section, Deferred[Any]]]) -> None:
+        # A loop and not a chain of locks: sections that end at once would be as many frames on the stack.
+        while queue:
+            section, answer = queue.popleft()
+            await Deferred.fromCoroutine(_call(section)).addBoth(_deliver, answer)
+        del self._queues[name]
 
     def __len__(self) -> int:
         """How many names are in use."""
-        return len(self._locks)
+        return len(self._queues)
+
+
+async def _call(section: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    return await section()
+
+
+def _deliver(result: T | Failure, answer: Deferred[T]) -> None:
+    if not answer.called:
+        answer.callback(result)
+    elif isinstance(result, Failure) and not isinstance(result.value, CancelledError):
+        _log.info("a write whose client had gone ended with: {error}", error=result.value)

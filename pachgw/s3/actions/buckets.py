@@ -85,8 +85,14 @@ async def _create(call: Call, ref: BucketRef) -> None:
 
 
 async def head_bucket(call: Call) -> Response:
-    """S3 HeadBucket: 200 for a branch, or for a commit of the repo."""
+    """S3 HeadBucket: 200 for a branch, or for a commit of the repo, that the caller may read.
+
+    Raises NoSuchBucket, AccessDenied.
+    """
     await _inspect(call)
+    # PFS shows a branch to anybody with a token; S3 answers so to who has access to the bucket.
+    if not await call.pfs.authorize(call.ref().repo, Scope.READER):
+        raise S3Error("AccessDenied", "Access Denied.")
     return Response(status=200)
 
 

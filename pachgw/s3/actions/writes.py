@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 
 from pachgw.messages import Response
-from pachgw.pfs.port import PFS, NoHead, PathNotFound, Upload
+from pachgw.pfs.port import PFS, NoHead, NotAuthorized, PathNotFound, Scope, Upload
 from pachgw.s3.actions.commits import commit_with
 from pachgw.s3.actions.conflicts import Standing, check_path
 from pachgw.s3.conditions import check_conditions, check_conditions_on_missing
@@ -155,7 +155,12 @@ async def delete_objects(call: Call) -> Response:
         except S3Error as error:
             refused[index] = error
     unique = list(dict.fromkeys(paths.values()))
-    await _in_turn(call, ref, lambda: _delete_present(call.pfs, ref, unique))
+    try:
+        await _in_turn(call, ref, lambda: _delete_present(call.pfs, ref, unique))
+    except NotAuthorized:
+        # S3 says so of each key.
+        refused |= dict.fromkeys(paths, S3Error("AccessDenied", "Access Denied."))
+        paths.clear()
     deleted = [] if quiet else [objects[index].key for index in paths]
     errors = [
         DeleteError(
@@ -195,12 +200,14 @@ async def _files_among(pfs: PFS, ref: BucketRef, paths: list[str]) -> list[str]:
 
 
 async def _delete_present(pfs: PFS, ref: BucketRef, paths: list[str]) -> None:
-    """Delete those of the paths at which files stand, in one commit, if there are any.
+    """Delete those of the paths at which files stand, in one commit, if there are any. Raises NotAuthorized.
 
     Only paths just seen as files are named to PFS, which takes a directory with all below it as readily.
     """
     present = await _files_among(pfs, ref, paths)
     if not present:
+        if not await pfs.authorize(ref.repo, Scope.WRITER):
+            raise NotAuthorized(f"no scope to delete from {ref.repo}")
         return
     upload = await pfs.put_file(ref.repo, ref.branch)
     try:

@@ -1,0 +1,123 @@
+"""Where PFS is and how its connection behaves: addresses, TLS, limits, flow control, reconnection.
+
+Makes grpc channels and the few stubs that generated code has no way to make; makes no call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+import grpc
+from google.protobuf.wrappers_pb2 import BytesValue
+from grpc.experimental import ChannelOptions
+
+from pachgw.pfs.proto import auth_pb2_grpc, pfs_pb2, pfs_pb2_grpc
+
+MAX_MESSAGE_BYTES = 20 * 1024 * 1024
+"""PFS's own limit, both ways, for a whole message."""
+
+LOOKAHEAD_BYTES = 1024 * 1024
+"""What a stream may have received beyond the message being read. Fixed, since gRPC's own estimate of the link
+grows it to 16 MiB for each stream whose reader is slow."""
+
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    # Also the limit for one attempt with its TLS handshake: not to be set as low as the backoff.
+    ("grpc.min_reconnect_backoff_ms", 5000),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.enable_retries", 0),
+)
+
+
+GetFileStub: TypeAlias = "grpc.UnaryStreamMultiCallable[pfs_pb2.GetFileRequest, bytes]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A server's address as gRPC takes it."""
+
+    target: str
+    tls: bool
+
+
+def parse_address(address: str) -> Address:
+    """From `grpc://host:port`, `grpcs://host:port` or `unix:/path`; raises ValueError with one line."""
+    if address.startswith("unix:"):
+        path = address.removeprefix("unix:").removeprefix("//")
+        if not path.startswith("/"):
+            raise ValueError(f"{address}: the socket's path is not absolute")
+        return Address(target=f"unix:{path}", tls=False)
+    parts = urlsplit(address)
+    if parts.scheme not in {"grpc", "grpcs"} or not parts.hostname or parts.port is None:
+        raise ValueError(f"{address}: not grpc://HOST:PORT, grpcs://HOST:PORT or unix:/PATH")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return Address(target=f"dns:///{host}:{parts.port}", tls=parts.scheme == "grpcs")
+
+
+class Channels:
+    """One server's connection and the stubs over it; has threads: to be made after the daemon has forked."""
+
+    def __init__(self, address: str, *, ca_certificates: bytes | None = None) -> None:
+        self._calls = _open(address, ca_certificates, ())
+        # Equal but for an option of the Python layer: gRPC gives both the same connection.
+        self._lists = _open(address, ca_certificates, ((ChannelOptions.SingleThreadedUnaryStream, 1),))
+        self.pfs = pfs_pb2_grpc.APIStub(self._calls)
+        self.auth = auth_pb2_grpc.APIStub(self._calls)
+        # A list has many small messages. Read by the thread that wants them one costs 11 µs; handed over by
+        # the channel's own thread, 63 µs.
+        self.lists = pfs_pb2_grpc.APIStub(self._lists)
+        self.get_file: GetFileStub = self._calls.unary_stream(
+            "/pfs.API/GetFile",
+            request_serializer=pfs_pb2.GetFileRequest.SerializeToString,
+            response_deserializer=bytes_value,
+        )
+        # Requests of PutFile are encoded where their bytes are joined (uploads.py).
+        self.put_file: grpc.StreamUnaryMultiCallable[bytes, object] = self._calls.stream_unary(
+            "/pfs.API/PutFile", response_deserializer=_nothing
+        )
+        # On the wire a stream of one message is a unary call; made as one it needs no thread of its own.
+        self.put_file_at_once: grpc.UnaryUnaryMultiCallable[bytes, object] = self._calls.unary_unary(
+            "/pfs.API/PutFile", response_deserializer=_nothing
+        )
+
+    def close(self) -> None:
+        """Cancel what is under way and close the connection."""
+        self._lists.close()
+        self._calls.close()
+
+
+def _open(address: str, ca_certificates: bytes | None, more: tuple[tuple[str, int], ...]) -> grpc.Channel:
+    parsed = parse_address(address)
+    options = (*_OPTIONS, *more)
+    if parsed.tls:
+        credentials = grpc.ssl_channel_credentials(root_certificates=ca_certificates)
+        return grpc.secure_channel(parsed.target, credentials, options=options)
+    return grpc.insecure_channel(parsed.target, options=options)
+
+
+def bytes_value(message: bytes) -> bytes:
+    """The value of an encoded google.protobuf.BytesValue, with one copy of it where protobuf makes two."""
+    if message[:1] == b"\x0a":
+        length = shift = 0
+        for position in range(1, min(len(message), 6)):
+            byte = message[position]
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                if position + 1 + length == len(message):
+                    return message[position + 1 :]
+                break
+    return BytesValue.FromString(message).value
+
+
+def _nothing(_message: bytes) -> object:
+    # gRPC takes None for a failure to decode.
+    return ()

@@ -1,0 +1,358 @@
+"""PutFile: what the reactor hands over piece by piece becomes gRPC's request stream.
+
+Here are the messages, their way to the sending thread with a bound on the bytes in hand, and the hashes. The
+port's promise is kept here: the stream is half-closed, which commits it, by `finish` and by nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from enum import Enum
+from queue import SimpleQueue
+from typing import Any
+
+import grpc
+from twisted.internet.defer import Deferred
+
+from pachgw.pfs.bridge import Bridge, Stopped
+from pachgw.pfs.channel import Channels
+from pachgw.pfs.port import PFSError, Unavailable
+from pachgw.pfs.proto import pfs_pb2
+
+MESSAGE_BYTES = 1024 * 1024
+"""Bytes are gathered to messages of this size before they cross threads."""
+
+IN_HAND_BYTES = 4 * MESSAGE_BYTES
+"""The most that waits to be sent or hashed; write() waits beyond it. Besides, an upload holds one message
+that is being gathered, and gRPC one that is being sent."""
+
+OBJECT_BYTES = 512 * 1024 * 1024
+"""PFS cuts a file into objects of this size."""
+
+INLINE_HASH_BYTES = 64 * 1024
+"""Up to so many bytes are hashed on the reactor: a trip to a thread takes longer."""
+
+_VALUE_TAG = b"\x1a"
+"""Field 3 of PutFileRequest, `value`, with wire type 2."""
+
+
+class _Mark(Enum):
+    """What else a sending thread finds among its messages."""
+
+    END = "end"
+    ABORT = "abort"
+
+
+class Aborted(Exception):
+    """Raised in the sending thread, so that gRPC cancels the call rather than half-closes it."""
+
+
+def encode(head: bytes, parts: tuple[bytes, ...]) -> bytes:
+    """An encoded PutFileRequest: `head` is one without value, `parts` make up the value."""
+    length = sum(map(len, parts))
+    if not length:
+        return head
+    prefix = bytearray(_VALUE_TAG)
+    while length > 0x7F:
+        prefix.append(length & 0x7F | 0x80)
+        length >>= 7
+    prefix.append(length)
+    return b"".join((head, bytes(prefix), *parts))
+
+
+class FileHash:
+    """PFS's hash of a file sent in one piece: SHA-256 over the hex SHA-512 of each of its objects."""
+
+    def __init__(self, object_bytes: int = OBJECT_BYTES) -> None:
+        self._object_bytes = object_bytes
+        self._objects = hashlib.sha256()
+        self._object = hashlib.sha512()
+        self._room = object_bytes
+        self._any_object = False
+
+    def update(self, data: bytes) -> None:
+        """Take the next bytes; gives the interpreter away for all but the shortest."""
+        view = memoryview(data)
+        while view:
+            if not self._room:
+                self._end_object()
+            taken = view[: self._room]
+            self._object.update(taken)
+            self._room -= len(taken)
+            view = view[len(taken) :]
+
+    def _end_object(self) -> None:
+        self._objects.update(self._object.hexdigest().encode("ascii"))
+        self._any_object = True
+        self._object = hashlib.sha512()
+        self._room = self._object_bytes
+
+    def digest(self) -> bytes:
+        """32 bytes; nothing may be added afterwards. A file without bytes has one object without bytes."""
+        if self._room < self._object_bytes or not self._any_object:
+            self._end_object()
+        return self._objects.digest()
+
+
+class PutFileUpload:
+    """The port's Upload over one PutFile stream.
+
+    The stream is begun with the first message that is full, or with the second; an upload that is one message
+    in all is sent as a unary call. So many slow beginners hold neither a thread nor a call each.
+    """
+
+    def __init__(
+        self,
+        repo: str,
+        branch: str,
+        *,
+        channels: Channels,
+        bridge: Bridge,
+        metadata: tuple[tuple[str, str], ...],
+        idle_seconds: float,
+        commit_seconds: float,
+        failed: Callable[[grpc.RpcError], PFSError],
+    ) -> None:
+        self._repo = repo
+        self._branch = branch
+        self._channels = channels
+        self._bridge = bridge
+        self._metadata = metadata
+        self._idle_seconds = idle_seconds
+        self._commit_seconds = commit_seconds
+        self._failed = failed
+
+        self._head: bytes | None = None
+        self._parts: list[bytes] = []
+        self._gathered = 0
+        self._hashes: list[FileHash] = []
+        self._in_file = False
+
+        self._call: Any = None
+        self._messages: SimpleQueue[tuple[bytes, tuple[bytes, ...], int] | _Mark] = SimpleQueue()
+        self._half_closing = False
+        self._over = False
+        self._answered = False
+        self._failure: PFSError | None = None
+        self._waiting: Deferred[None] | None = None
+
+        self._queued = 0
+        self._sent = 0
+        self._hashed = 0
+        self._to_hash: deque[tuple[FileHash, tuple[bytes, ...], int]] = deque()
+        self._hashing = False
+
+    async def begin_file(self, path: str) -> None:
+        """Begin a file that replaces whatever stands at `path`. Raises PFSError."""
+        await self._flush()
+        request = pfs_pb2.PutFileRequest(file=self._file(path), overwrite_index=pfs_pb2.OverwriteIndex())
+        self._head = request.SerializeToString()
+        self._hashes.append(FileHash())
+        self._in_file = True
+
+    async def delete_path(self, path: str) -> None:
+        """Delete the file, or the directory with all below it. Raises PFSError."""
+        await self._flush()
+        self._head = pfs_pb2.PutFileRequest(file=self._file(path), delete=True).SerializeToString()
+        self._in_file = False
+
+    async def write(self, data: bytes) -> None:
+        """More bytes of the file begun last; returns when there is room for the next. Raises PFSError."""
+        self._check()
+        if not self._in_file:
+            raise ValueError("no file has been begun")
+        start = 0
+        while start < len(data):
+            room = MESSAGE_BYTES - self._gathered
+            part = data if not start and len(data) <= room else data[start : start + room]
+            self._parts.append(part)
+            self._gathered += len(part)
+            start += len(part)
+            if self._gathered == MESSAGE_BYTES:
+                await self._flush()
+
+    async def finish(self) -> tuple[bytes, ...]:
+        """Half-close and wait for the commit; the hashes of the files, in order. Raises PFSError."""
+        self._check()
+        if self._call is None:
+            if self._head is not None:
+                await self._send_at_once()
+        else:
+            await self._flush()
+            self._half_closing = True
+            self._messages.put(_Mark.END)
+            until = self._bridge.reactor.seconds() + self._commit_seconds
+            while not self._answered or self._hashed < self._queued:
+                await self._progress(until - self._bridge.reactor.seconds())
+        self._over = True
+        return tuple(file_hash.digest() for file_hash in self._hashes)
+
+    async def abort(self) -> None:
+        """Cancel the call: nothing is committed. Does nothing after the end."""
+        self._cancel(Unavailable("the upload was aborted"))
+
+    def _file(self, path: str) -> pfs_pb2.File:
+        repo = pfs_pb2.Repo(name=self._repo)
+        return pfs_pb2.File(commit=pfs_pb2.Commit(repo=repo, id=self._branch), path=path)
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._over or self._half_closing:
+            raise ValueError("the upload has ended")
+
+    def _cancel(self, reason: PFSError) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._failure = self._failure or reason
+        if self._call is not None:
+            # In this order: a sending thread that sees the mark finds the call cancelled.
+            self._call.cancel()
+            self._messages.put(_Mark.ABORT)
+
+    async def _flush(self) -> None:
+        """Hand what is gathered to the sending thread, when there is room for it."""
+        self._check()
+        if self._head is None and not self._parts:
+            return
+        head, parts = self._head or b"", tuple(self._parts)
+        length = len(head) + self._gathered
+        self._head, self._parts, self._gathered = None, [], 0
+        if self._call is None:
+            self._begin()
+        while self._queued - min(self._sent, self._hashed) + length > IN_HAND_BYTES:
+            await self._progress(self._idle_seconds)
+        self._queued += length
+        self._messages.put((head, parts, length))
+        if parts:
+            self._to_hash.append((self._hashes[-1], parts, length))
+            if not self._hashing:
+                self._hashing = True
+                Deferred.fromCoroutine(self._hash())
+        else:
+            self._hashed += length
+
+    async def _progress(self, seconds: float) -> None:
+        """Wait until something was sent, hashed or answered; cancels the call when that takes too long.
+
+        A wait that is given up cancels the call as well: bytes that were to be sent would be missing.
+        """
+        if self._failure is not None:
+            raise self._failure
+        self._waiting = Deferred()
+        timer = self._bridge.reactor.callLater(max(seconds, 0), self._stall, seconds)
+        try:
+            await self._waiting
+        except BaseException:
+            self._cancel(Unavailable("the upload was given up"))
+            raise
+        finally:
+            self._waiting = None
+            if timer.active():
+                timer.cancel()
+        if self._failure is not None:
+            raise self._failure
+
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            waiting.callback(None)
+
+    def _stall(self, seconds: float) -> None:
+        self._cancel(Unavailable(f"PFS did not go on with an upload for {seconds:.0f} s"))
+        self._wake()
+
+    def _begin(self) -> None:
+        try:
+            self._call = self._channels.put_file.future(self._requests(), metadata=self._metadata)
+        except ValueError as error:  # the channel is closed
+            raise Unavailable(str(error)) from None
+        self._call.add_done_callback(self._done)
+
+    def _requests(self) -> Iterator[bytes]:
+        """In gRPC's thread for this call. Its return half-closes the stream, its raising cancels it."""
+        while True:
+            item = self._messages.get()
+            if item is _Mark.END:
+                return
+            if isinstance(item, _Mark):
+                if self._call.done():
+                    # gRPC does not half-close a call that has ended, and would log what is raised here.
+                    return
+                raise Aborted
+            head, parts, length = item
+            yield encode(head, parts)
+            self._bridge.reactor.callFromThread(self._count_sent, length)
+
+    def _count_sent(self, length: int) -> None:
+        self._sent += length
+        self._wake()
+
+    def _done(self, call: Any) -> None:
+        """In the channel's thread: the server has answered, or the call was cancelled or lost."""
+        self._messages.put(_Mark.ABORT)
+        error = None if call.code() is grpc.StatusCode.OK else self._failed(call)
+        self._bridge.reactor.callFromThread(self._end, error)
+
+    def _end(self, error: PFSError | None) -> None:
+        if error is None and not self._half_closing:
+            error = PFSError("PFS ended an upload that was not complete")
+        if error is None:
+            self._answered = True
+        else:
+            self._failure = self._failure or error
+            self._over = True
+        self._wake()
+
+    async def _hash(self) -> None:
+        try:
+            while self._to_hash:
+                done = await self._bridge.run(self._hash_all)
+                self._hashed += done  # not in one with the await, which would add to what was there before
+                self._wake()
+        except Stopped:
+            self._cancel(Unavailable("the client of PFS has been stopped"))
+            self._wake()
+        finally:
+            self._hashing = False
+
+    def _hash_all(self) -> int:
+        """In a thread. The bytes counted for what was hashed."""
+        done = 0
+        while self._to_hash and done < MESSAGE_BYTES:
+            file_hash, parts, length = self._to_hash.popleft()
+            for part in parts:
+                file_hash.update(part)
+            done += length
+        return done
+
+    async def _send_at_once(self) -> None:
+        head, parts = self._head or b"", tuple(self._parts)
+        if parts:
+            file_hash = self._hashes[-1]
+            self._to_hash.append((file_hash, parts, 0))
+            if self._gathered > INLINE_HASH_BYTES:
+                try:
+                    await self._bridge.run(self._hash_all)
+                except Stopped:
+                    raise Unavailable("the client of PFS has been stopped") from None
+            else:
+                self._hash_all()
+        self._half_closing = True
+        try:
+            self._call = self._channels.put_file_at_once.future(
+                encode(head, parts), timeout=self._commit_seconds, metadata=self._metadata
+            )
+        except ValueError as error:  # the channel is closed
+            raise Unavailable(str(error)) from None
+        try:
+            await self._bridge.answer(self._call, lambda _empty: None)
+        except grpc.RpcError as error:
+            self._over = True
+            self._failure = self._failed(error)
+            raise self._failure from None
+        except grpc.FutureCancelledError:
+            raise Unavailable("the upload was aborted") from None
