@@ -111,7 +111,7 @@ class Gateway:
 
 
 async def _perform(action: Action, call: Call) -> Response:
-    """The action's answer. Raises RepoNotFound and BranchNotFound for what is not there, whatever the scope."""
+    """The action's answer; RepoNotFound or BranchNotFound for what is not there, whatever the scope."""
     try:
         return await ACTIONS[action](call)
     except NotAuthorized:

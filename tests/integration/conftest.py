@@ -13,7 +13,10 @@ from botocore.config import Config
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from buckets import Bucket
 from daemons import Daemon
+from raw import ask
+from refusals import FILES
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +53,23 @@ def bucket(s3: object) -> str:
     name = f"master.repo-{next(_numbers)}"
     s3.create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture
+def b(daemon: Daemon, bucket: str) -> Iterator[Bucket]:
+    """The same with PFS behind it."""
+    made = Bucket(daemon, bucket)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def full(daemon: Daemon) -> Iterator[Bucket]:
+    """A bucket with the files of refusals.FILES, for tests that change nothing in it."""
+    made = Bucket(daemon, "master.full")
+    assert ask(daemon.s3_url, "PUT", f"/{made.name}", body=b"").status == 200
+    for key, body in FILES.items():
+        made.put(key, body)
+    yield made
+    assert made.decoded_keys() == sorted(FILES)
+    made.close()

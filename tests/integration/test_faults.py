@@ -5,54 +5,12 @@ from __future__ import annotations
 import socket
 from urllib.parse import quote, unquote_plus, urlsplit
 
-import grpc
 import pytest
+from buckets import Bucket
 from daemons import Daemon
-from raw import Answer, ask
+from raw import ask
 
-from pachgw.pfs.proto import pfs_pb2, pfs_pb2_grpc
-
-
-class Bucket:
-    """A bucket, by raw requests, and PFS behind it."""
-
-    def __init__(self, daemon: Daemon, name: str) -> None:
-        self.url = daemon.s3_url
-        self.name = name
-        self.repo = name.partition(".")[2]
-        self._channel = grpc.insecure_channel(daemon.pfs_address.removeprefix("grpc://"))
-        self.pfs = pfs_pb2_grpc.APIStub(self._channel)
-
-    def close(self) -> None:
-        self._channel.close()
-
-    def ask(self, method: str, rest: str = "", **words: object) -> Answer:
-        return ask(self.url, method, f"/{self.name}{rest}", **words)
-
-    def put(self, key: str, body: bytes = b"x") -> Answer:
-        answer = self.ask("PUT", "/" + quote(key, safe="/"), body=body)
-        assert answer.status == 200, answer
-        return answer
-
-    def keys(self, query: str = "") -> list[str]:
-        return self.ask("GET", "?" + query).all("Key")
-
-    def commits(self) -> int:
-        request = pfs_pb2.ListCommitRequest(repo=pfs_pb2.Repo(name=self.repo))
-        return sum(1 for _ in self.pfs.ListCommitStream(request))
-
-    def commit(self, name: str = "master") -> pfs_pb2.Commit:
-        return pfs_pb2.Commit(repo=pfs_pb2.Repo(name=self.repo), id=name)
-
-    def file(self, path: str) -> pfs_pb2.File:
-        return pfs_pb2.File(commit=self.commit(), path=path)
-
-
-@pytest.fixture
-def b(daemon: Daemon, bucket: str):
-    made = Bucket(daemon, bucket)
-    yield made
-    made.close()
+from pachgw.pfs.proto import pfs_pb2
 
 
 def test_pages_of_list_objects_lose_no_key(b: Bucket) -> None:

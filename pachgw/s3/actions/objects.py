@@ -25,7 +25,9 @@ _TYPES = MimeTypes()
 
 def content_type_of(key: str) -> str:
     """The type that the key's extension stands for."""
-    return _TYPES.guess_type(key, strict=False)[0] or DEFAULT_CONTENT_TYPE
+    # As a path: a key that looks like a URL is none, and one like `data:a/b,` would name its own type.
+    name = "/" + key.rpartition("/")[2]
+    return _TYPES.guess_type(name, strict=False)[0] or DEFAULT_CONTENT_TYPE
 
 
 Headers = tuple[tuple[str, str], ...]
