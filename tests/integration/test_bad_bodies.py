@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import zlib
 from collections.abc import Callable
 from datetime import timedelta
@@ -314,12 +315,15 @@ def test_bad_frames(full: Bucket, damage: Callable[[bytes], bytes], code: str) -
     refused(full, "PUT", "/{b}/f", 400, code, headers=_trailing("crc32", 10), body=body)
 
 
-@pytest.mark.parametrize("kind", [SIGNED_CHUNKS, SIGNED_TRAILER])
+@pytest.mark.parametrize(
+    ("kind", "damaged"),
+    [
+        *itertools.product((SIGNED_CHUNKS, SIGNED_TRAILER), ("first", "last", "data", "order", "seed")),
+        (SIGNED_TRAILER, "trailer"),
+    ],
+)
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("damaged", ["first", "last", "trailer", "data", "order", "seed"])
 def test_bad_chunk_signatures(full: Bucket, kind: str, size: int, damaged: str) -> None:
-    if damaged == "trailer" and kind == SIGNED_CHUNKS:
-        pytest.skip("it has none")
     chunks = [bytes([number]) * size for number in (1, 2)]
     data = b"".join(chunks)
     headers = {"x-amz-decoded-content-length": str(len(data)), "content-encoding": "aws-chunked"}
