@@ -1,12 +1,11 @@
 # The one entry to the project: every habit has a target here.
-PYTHON ?= python3
+# The first Python that is new enough; `python3` may be an older one.
+PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 TESTS ?= tests
-
-# Compat: the tree itself comes on the path, and with it twisted/plugins, which Twisted finds by looking there.
-EDITABLE := --config-settings editable_mode=compat --editable
 
 .PHONY: run test check test-long bench proto clean help
 
@@ -15,13 +14,14 @@ help: ## this list
 
 # Stamps: the venv is made once and brought up to date when the metadata changes.
 $(BIN)/.installed: setup.py pachgw/__init__.py
+	@test -x $(BIN)/python || test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed; name it: make PYTHON=...' >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet $(EDITABLE) .
+	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
 $(BIN)/.tested: $(BIN)/.installed
-	$(BIN)/python -m pip install --quiet $(EDITABLE) '.[test,lint]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
 	touch $@
 
 # python-pachyderm's generated code loads on an old protobuf only, so it has an environment of its own.

@@ -19,6 +19,9 @@ setup(
     author="The pachgw developers",
     license="Apache-2.0",
     python_requires=">=3.11",
+    # Says that the tree itself is on the path: an editable install then puts it there as a whole, instead of
+    # single packages by a finder, and Twisted finds twisted/plugins, which it looks for in directories only.
+    package_dir={"": "."},
     packages=[*find_namespace_packages(include=["pachgw", "pachgw.*"]), "twisted.plugins"],
     package_data={
         "pachgw.localpfs.schema": ["*.sql"],
@@ -40,6 +43,7 @@ setup(
             "pytest>=8",  # the runner
             "hypothesis>=6.100",  # properties of signatures, framings, ranges, listings, paths
             "treq>=24.9",  # HTTP requests to routes in memory
+            "setuptools>=70.1",  # sdist and wheel, as the tests build them; from here on without `wheel`
             "coverage>=7.5",  # what the tests reach
             "boto3>=1.40",  # the client that most users have
             "minio>=7.2",  # a second, independent SDK with streaming signatures
@@ -65,7 +69,6 @@ setup(
         "Development Status :: 4 - Beta",
         "Environment :: No Input/Output (Daemon)",
         "Framework :: Twisted",
-        "License :: OSI Approved :: Apache Software License",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",

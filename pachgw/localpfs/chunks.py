@@ -12,6 +12,7 @@ import re
 import secrets
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,7 +28,7 @@ BLOCK_BYTES: Final = 1 << 20
 
 # The kernel would otherwise gather a big object in memory and write it all at the end: 512 MiB took 1.5 to 2
 # times as long without.
-_SYNC_BYTES: Final = 64 << 20
+_SYNC_BYTES: Final = 32 << 20
 _CRC_BYTES = 4
 _FAN_OUT = re.compile(r"[0-9a-f]{2}")
 _REST = re.compile(r"[0-9a-f]{126}")
@@ -265,8 +266,12 @@ class ObjectReader:
 
 
 class _TemporaryFile:
+    """A file being written. While a thread syncs one part of it, the next is hashed and written."""
+
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._syncer: ThreadPoolExecutor | None = None
+        self._syncing: Future[None] | None = None
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._unsynced = 0
 
@@ -276,17 +281,34 @@ class _TemporaryFile:
             rest = rest[os.write(self._descriptor, rest) :]
         self._unsynced += len(data)
         if self._unsynced >= _SYNC_BYTES:
-            os.fdatasync(self._descriptor)
+            if self._syncer is None:
+                self._syncer = ThreadPoolExecutor(1, thread_name_prefix="pfs-sync")
+            self._wait()
+            self._syncing = self._syncer.submit(os.fdatasync, self._descriptor)
             self._unsynced = 0
+
+    def _wait(self) -> None:
+        """Until the last sync has ended; raises what it raised."""
+        syncing, self._syncing = self._syncing, None
+        if syncing is not None:
+            syncing.result()
+
+    def _end_syncer(self) -> None:
+        if self._syncer is not None:
+            self._syncer.shutdown(wait=True)
+            self._syncer = None
 
     def rename(self, path: Path) -> None:
         """Put the file where it belongs, its bytes on disk; the directory is not synced yet."""
+        self._wait()
         os.fsync(self._descriptor)
         self._path.rename(path)
+        self._end_syncer()
         os.close(self._descriptor)
 
     def discard(self) -> None:
         # What the caller is told of is what went wrong first; the sweep at the next start has another try.
+        self._end_syncer()
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
         with contextlib.suppress(OSError):
