@@ -46,10 +46,12 @@ def large(running: processes.Running, source: Path, size: int, rounds: int) -> N
     growth = {"put": 0, "get": 0}
     for _ in range(rounds):
         for name in ("put", "get"):
+            processes.freshen(source)
             running.reset_peak()
             before = running.resident_bytes()
             times[name].append(http.put_large(url, source) if name == "put" else http.get_large(url))
             growth[name] = max(growth[name], running.peak_bytes() - before)
+            processes.freshen(source)
             words = ["large-bare", str(source)] if name == "put" else ["large"]
             words[0] = f"/{words[0]}"
             times[f"bare {name}"].append(separate("bench.bare", running.pfs, f"{name}-large", REPO, *words))

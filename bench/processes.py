@@ -87,6 +87,13 @@ def scratch() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(dir=base)
 
 
+def freshen(path: Path) -> None:
+    """Make the file one that no store has seen, and let the disk come to rest."""
+    with path.open("r+b") as file:
+        file.write(os.urandom(64))
+    os.sync()
+
+
 def random_file(path: Path, size: int) -> Path:
     """A file of `size` bytes that do not repeat within any chunk, so that nothing is stored once for two."""
     with path.open("wb") as file:
