@@ -65,10 +65,15 @@ class ErrorBoundary:
                 # Nobody but a lost client cancels a request.
                 self.failed(request, Failure())
         except Exception as error:
-            rendered = self._expected(request, error)
+            rendered = self._on_error(request.head, error) if self._on_error is not None else None
             if rendered is None:
                 self.failed(request, Failure())
-            else:
+            elif request.startedWriting:
+                self.log.warn(
+                    "answer {request_id} is cut off: {error}", request_id=request.request_id, error=error
+                )
+                request.cut_connection()
+            elif not request.gone:
                 self._send_now(request, rendered)
 
     def refuse(self, request: Request, refusal: Refusal) -> None:
@@ -89,11 +94,6 @@ class ErrorBoundary:
         """Log the failure with its traceback and the request's id, and answer InternalError or cut."""
         self._log.failure("request {request_id} failed", failure, request_id=request.request_id)
         self.refuse(request, Refusal.INTERNAL)
-
-    def _expected(self, request: Request, error: Exception) -> Response | None:
-        if self._on_error is None or request.gone or request.startedWriting:
-            return None
-        return self._on_error(request.head, error)
 
     def _send_now(self, request: Request, response: Response) -> None:
         respond.clear(request)
@@ -117,8 +117,8 @@ def make_site(
     nothing that is expected: anything else is logged and becomes `render_error(head, "InternalError", …)`.
     The same renders what the web layer refuses itself (the codes of refusal.Refusal), always with bytes; the
     head it gets may lack what was not understood: an empty method, "/" for the target, no headers.
-    `on_error` may render an exception of a body that fails before its first byte has left; None means that it
-    was not expected.
+    `on_error` may render an exception of a body: it is sent if no byte of the body has left, else the
+    connection is cut, and the log has a line. None means that it was not expected.
 
     Each answer carries the request's id in each of `id_headers` that it does not set itself. The values of
     `secret_parameters` (names in lower case) in a query are not logged.

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import threading
 from collections.abc import Coroutine
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import grpc
+from http2_tap import Tap
+from scripted_pfs import WAIT_SECONDS, ScriptedPFS, Seen, serve, short_directory
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import TestCase
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from http2_tap import Tap
-from scripted_pfs import WAIT_SECONDS, ScriptedPFS, Seen, serve, short_directory
 
 from pachgw.pfs.client import GrpcPFS, Timeouts
 from pachgw.pfs.port import PFS

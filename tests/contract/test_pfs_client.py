@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from pathlib import Path
 from typing import Any
 
 import grpc
+from client_case import MIB, ClientCase, file_info
+from scripted_pfs import WAIT_SECONDS
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThreadPool
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from client_case import MIB, ClientCase, file_info
-from scripted_pfs import WAIT_SECONDS
 
 from pachgw.pfs import channel, downloads
 from pachgw.pfs.client import Timeouts

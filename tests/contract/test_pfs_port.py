@@ -7,21 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Coroutine
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from localpfs_process import running
+from scripted_pfs import short_directory
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from localpfs_process import running
-from scripted_pfs import short_directory
 
 from pachgw.pfs import port
 from pachgw.pfs.client import GrpcPFS

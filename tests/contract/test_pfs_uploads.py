@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any
 
+from client_case import MIB, ClientCase, pfs_hash
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThreadPool
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from client_case import MIB, ClientCase, pfs_hash
 
 from pachgw.pfs import channel, uploads
 from pachgw.pfs.port import (

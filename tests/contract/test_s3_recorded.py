@@ -5,7 +5,6 @@ Every request is made; where our answer is meant to be another, s3_differences s
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,16 +12,13 @@ from pathlib import Path
 
 import grpc
 import pytest
+from daemons import Daemon
 from google.protobuf.empty_pb2 import Empty
 from recorded import Bindings, Scenario
-
-from pachgw.pfs.proto.pfs_pb2_grpc import APIStub
-
-sys.path.append(str(Path(__file__).parent.parent / "integration"))
-
-from daemons import Daemon
 from s3_differences import AUTH_DIFFERENCES, DIFFERENCES, Ours
 from s3_recorded import Player, load
+
+from pachgw.pfs.proto.pfs_pb2_grpc import APIStub
 
 SCENARIOS = load("recorded.jsonl")
 AUTH_SCENARIOS = load("recorded-auth.jsonl")

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
-import boto3
 import pytest
-from botocore.config import Config
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from buckets import Bucket
 from daemons import Daemon
 from raw import ask
 from refusals import FILES
+from sdk import s3_client
 
 
 @pytest.fixture(scope="session")
@@ -25,18 +19,6 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with Daemon(tmp_path_factory.mktemp("state"), "--pfs-listen", "127.0.0.1:0") as running:
         yield running
     assert not [line for line in running.log if "Traceback" in line]
-
-
-def s3_client(url: str, *, token: str = "any", **config: object) -> object:
-    """A boto3 client with the SDK's defaults, but for what `config` says."""
-    return boto3.client(
-        "s3",
-        endpoint_url=url,
-        aws_access_key_id=token,
-        aws_secret_access_key=token,
-        region_name="us-east-1",
-        config=Config(**{"retries": {"max_attempts": 1}} | config),
-    )
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import s3_client
 from daemons import Daemon
 from raw import ask
+from sdk import s3_client
 
 BUCKET = "master.kept"
 ROUNDS = 4

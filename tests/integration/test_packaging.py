@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import s3_client
+from sdk import s3_client
 
 from pachgw import __version__
 

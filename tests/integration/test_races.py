@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import pytest
 from buckets import Bucket
-from conftest import s3_client
 from daemons import Daemon
 from raw import Answer, ask
+from sdk import s3_client
 
 T = TypeVar("T")
 

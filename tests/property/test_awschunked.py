@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
+from bodies import SIGNED_CHUNKS, SIGNED_TRAILER, UNSIGNED_TRAILER, framed, opened, read_to_end, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "s3"))
-
-from bodies import SIGNED_CHUNKS, SIGNED_TRAILER, UNSIGNED_TRAILER, framed, opened, read_to_end, run
 
 from pachgw.s3.auth import Payload, PayloadKind
 from pachgw.s3.checksums import ALGORITHMS, Checksum, header_name
