@@ -69,7 +69,7 @@ class ErrorBoundary:
             if rendered is None:
                 self.failed(request, Failure())
             elif request.startedWriting:
-                self.log.warn(
+                self._log.warn(
                     "answer {request_id} is cut off: {error}", request_id=request.request_id, error=error
                 )
                 request.cut_connection()
