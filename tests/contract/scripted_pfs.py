@@ -105,8 +105,13 @@ def short_directory() -> Iterator[Path]:
         shutil.rmtree(directory)
 
 
-def serve(servicer: ScriptedPFS, address: str) -> grpc.Server:
-    """A running server; stopped by its own stop()."""
+def serve(
+    servicer: ScriptedPFS, address: str, credentials: grpc.ServerCredentials | None = None
+) -> grpc.Server:
+    """A running server, with TLS where it has credentials; stopped by its own stop().
+
+    Its port is `server.bound_port`, for an address of 127.0.0.1:0.
+    """
     server = grpc.server(
         ThreadPoolExecutor(32),
         options=[
@@ -116,6 +121,9 @@ def serve(servicer: ScriptedPFS, address: str) -> grpc.Server:
         ],
     )
     pfs_pb2_grpc.add_APIServicer_to_server(servicer, server)
-    server.add_insecure_port(address)
+    if credentials is None:
+        server.bound_port = server.add_insecure_port(address)
+    else:
+        server.bound_port = server.add_secure_port(address, credentials)
     server.start()
     return server
