@@ -90,10 +90,6 @@ def refusal(subject: str, repo: str, scope: Scope) -> Fault:
     )
 
 
-def _unchecked(repo: str, fault: Unauthenticated) -> Fault:
-    return Fault(f'error during authorization check for operation on "{repo}": {fault.text}')
-
-
 def identify(connection: Connection, caller: Caller) -> Identity:
     """Whom the caller's token stands for. Raises Unauthenticated."""
     if not caller.tokens:
@@ -110,6 +106,14 @@ def identify(connection: Connection, caller: Caller) -> Identity:
         )
     roles = connection.execute("SELECT role FROM roles WHERE subject = ?", (row[0],)).fetchall()
     return Identity(subject=row[0], expires=row[1], roles=frozenset(Role(role) for (role,) in roles))
+
+
+def _identify_for(connection: Connection, caller: Caller, repo: str) -> Identity:
+    """Whom the token stands for in a call that needs a scope on the repo. Raises Fault."""
+    try:
+        return identify(connection, caller)
+    except Unauthenticated as fault:
+        raise Fault(f'error during authorization check for operation on "{repo}": {fault.text}') from fault
 
 
 def scope_of(connection: Connection, subject: str, repo: str) -> int:
@@ -165,12 +169,7 @@ class Authority:
         """Raise Fault unless the caller has at least the scope on the repo, which need not exist."""
         if not self.active:
             return
-        try:
-            identity = identify(connection, caller)
-        except Unauthenticated as fault:
-            raise Fault(
-                f'error during authorization check for operation on "{repo}": {fault.text}'
-            ) from fault
+        identity = _identify_for(connection, caller, repo)
         if not identity.is_admin and scope_of(connection, identity.subject, repo) < scope:
             raise refusal(identity.subject, repo, scope)
 
@@ -214,12 +213,7 @@ class Authority:
         """Whether the caller may delete the repo. Raises Fault for a bad token."""
         if not self.active:
             return True
-        try:
-            identity = identify(connection, caller)
-        except Unauthenticated as fault:
-            raise Fault(
-                f'error during authorization check for operation on "{repo}": {fault.text}'
-            ) from fault
+        identity = _identify_for(connection, caller, repo)
         return identity.is_admin or scope_of(connection, identity.subject, repo) >= Scope.OWNER
 
     def forget(self, connection: sqlite3.Connection, repo: str) -> None:

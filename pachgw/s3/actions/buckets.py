@@ -15,7 +15,7 @@ from pachgw.pfs.port import (
     Scope,
 )
 from pachgw.s3.actions.conflicts import has_files
-from pachgw.s3.context import Call
+from pachgw.s3.context import Call, writable_ref
 from pachgw.s3.errors import S3Error
 from pachgw.s3.names import BucketRef, bucket_name
 from pachgw.s3.xml import (
@@ -121,9 +121,7 @@ async def delete_bucket(call: Call) -> Response:
 
     Directories without files do not count. Raises BucketNotEmpty, NoSuchBucket, AccessDenied.
     """
-    ref = call.ref()
-    if ref.commit is not None:
-        raise S3Error("AccessDenied", "The bucket is one commit, which is read-only.")
+    ref = writable_ref(call)
     turns = call.shared.turns
     await turns.run(ref.repo, lambda: turns.run((ref.repo, ref.branch), lambda: _delete(call, ref)))
     return Response(status=204)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults
-
 from pachgw.messages import Response
 from pachgw.pfs.port import PFS, CommitNotFound, FileInfo, NoHead, PathNotFound
+from pachgw.s3.actions.commits import last_modified
 from pachgw.s3.actions.conflicts import has_files
+from pachgw.s3.actions.together import together
 from pachgw.s3.context import Call
 from pachgw.s3.errors import S3Error
 from pachgw.s3.keys import decode_path, places_of_prefix
@@ -84,9 +84,6 @@ async def _scope(pfs: PFS, repo: str, commit: str, params: ListParams) -> _Scope
     if root is None:
         raise NoHead(f"{repo}@{commit} has no root")
     # From here on the commit that the branch was resolved to.
-    last_modified = root.committed
-    if last_modified is None:
-        last_modified = (await pfs.inspect_commit(repo, root.commit)).started
     there = root if directory == "/" else await _inspect(pfs, repo, root.commit, directory)
     marker = None if marker_path is None else await _inspect(pfs, repo, root.commit, marker_path)
     # A start-after inside a common prefix asks whether keys of it come after: the children do not tell.
@@ -95,7 +92,7 @@ async def _scope(pfs: PFS, repo: str, commit: str, params: ListParams) -> _Scope
         repo=repo,
         commit=root.commit,
         is_finished=root.committed is not None,
-        last_modified=last_modified,
+        last_modified=await last_modified(pfs, repo, root),
         directory=directory if there is not None and there.is_dir else None,
         marker=marker if marker is not None and not marker.is_dir else None,
         children_only=params.delimiter == "/" and not start_after_in_prefix,
@@ -139,12 +136,8 @@ async def _add_tree(builder: KeyTableBuilder, pfs: PFS, scope: _Scope, directory
     waiting = [directory]
     while waiting:
         some, waiting = waiting[:LISTS_AT_ONCE], waiting[LISTS_AT_ONCE:]
-        lists = [Deferred.fromCoroutine(_add_directory(builder, pfs, scope, path)) for path in some]
-        try:
-            for found in await gatherResults(lists, consumeErrors=True):
-                waiting.extend(found)
-        except FirstError as error:
-            error.subFailure.raiseException()
+        for found in await together(_add_directory(builder, pfs, scope, path) for path in some):
+            waiting.extend(found)
 
 
 async def _add_directory(builder: KeyTableBuilder, pfs: PFS, scope: _Scope, directory: str) -> list[str]:

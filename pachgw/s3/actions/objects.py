@@ -8,6 +8,7 @@ from mimetypes import MimeTypes
 
 from pachgw.messages import Response
 from pachgw.pfs.port import CommitNotFound, FileInfo, NoHead, PathNotFound
+from pachgw.s3.actions.commits import last_modified
 from pachgw.s3.conditions import check_conditions, range_applies
 from pachgw.s3.context import Call
 from pachgw.s3.errors import NotModified, S3Error
@@ -91,11 +92,7 @@ async def _find(call: Call) -> _Found:
         raise
     if info.is_dir:
         raise _no_such_key(call)
-    modified = info.committed
-    if modified is None:
-        # An open commit has no end yet; its start is the latest time that is not later than the write.
-        modified = (await call.pfs.inspect_commit(ref.repo, info.commit)).started
-    return _Found(info=info, last_modified=modified)
+    return _Found(info=info, last_modified=await last_modified(call.pfs, ref.repo, info))
 
 
 def _commit_asked_for(call: Call, ref: BucketRef) -> str:

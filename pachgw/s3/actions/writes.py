@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults
-
 from pachgw.messages import Response
 from pachgw.pfs.port import PFS, NoHead, NotAuthorized, PathNotFound, Scope, Upload
 from pachgw.s3.actions.commits import commit_with
 from pachgw.s3.actions.conflicts import Standing, check_path
+from pachgw.s3.actions.together import together
 from pachgw.s3.conditions import check_conditions, check_conditions_on_missing
 from pachgw.s3.context import Call, writable_path, writable_ref
 from pachgw.s3.errors import S3Error
@@ -190,11 +189,7 @@ async def _files_among(pfs: PFS, ref: BucketRef, paths: list[str]) -> list[str]:
     present: list[str] = []
     for start in range(0, len(paths), LOOKUPS_AT_ONCE):
         some = paths[start : start + LOOKUPS_AT_ONCE]
-        lookups = [Deferred.fromCoroutine(_is_file(pfs, ref, path)) for path in some]
-        try:
-            found = await gatherResults(lookups, consumeErrors=True)
-        except FirstError as error:
-            error.subFailure.raiseException()
+        found = await together(_is_file(pfs, ref, path) for path in some)
         present.extend(path for path, is_file in zip(some, found, strict=True) if is_file)
     return present
 
