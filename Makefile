@@ -49,11 +49,11 @@ bench: $(BIN)/.tested ## measure speed and memory; prints ratios of one run
 	$(BIN)/python -m bench $(ARGS)
 
 # The oldest generator whose code runs on every release in setup.py's ranges (docs/decisions/0002).
-proto: ## make the code of pachgw/pfs/proto/*.proto again
+proto: ## make the code of the .proto files again
 	test -x .venv-proto/bin/python || $(PYTHON) -m venv .venv-proto
 	.venv-proto/bin/python -m pip install --quiet 'grpcio-tools==1.74.0' 'mypy-protobuf==5.1.0'
 	PATH=.venv-proto/bin:$$PATH .venv-proto/bin/python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. \
-		--mypy_out=. --mypy_grpc_out=. pachgw/pfs/proto/*.proto
+		--mypy_out=. --mypy_grpc_out=. pachgw/pfs/proto/*.proto pachgw/localpfs/proto/*.proto
 
 clean: ## remove what the targets above made
 	rm -rf $(VENV) .venv-proto .venv-pachyderm build dist *.egg-info

@@ -26,6 +26,7 @@ setup(
     package_data={
         "pachgw.localpfs.schema": ["*.sql"],
         "pachgw.pfs.proto": ["*.proto", "*.pyi"],
+        "pachgw.localpfs.proto": ["*.proto", "*.pyi"],
         "pachgw": ["py.typed"],
     },
     # Lowest and highest release of each range were tested; docs/decisions/0002 says how.

@@ -47,6 +47,8 @@ class Caller:
 
     tokens: tuple[str, ...] = ()
     """Each value of the metadata key `authn-token`."""
+    on_socket: bool = False
+    """Whether the call came by the unix socket, which only the owner of the state directory can open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,16 +145,14 @@ def entries(connection: Connection, repo: str) -> list[tuple[str, int]]:
 
 
 def seed(connection: sqlite3.Connection, file: TokensFile) -> None:
-    """Switch auth on; what the file says replaces tokens and roles seeded before, its scopes are added."""
+    """Switch auth on with what the file says."""
     db.set_meta(connection, "auth", "active")
-    connection.execute("DELETE FROM tokens WHERE seeded")
-    connection.execute("DELETE FROM roles WHERE seeded")
     connection.executemany(
-        "INSERT OR REPLACE INTO tokens (hash, subject, expires, seeded) VALUES (?, ?, ?, 1)",
+        "INSERT OR REPLACE INTO tokens (hash, subject, expires) VALUES (?, ?, ?)",
         [(token.hash, token.subject, token.expires) for token in file.tokens],
     )
     connection.executemany(
-        "INSERT OR REPLACE INTO roles (subject, role, seeded) VALUES (?, ?, 1)",
+        "INSERT OR REPLACE INTO roles (subject, role) VALUES (?, ?)",
         [(subject, Role[role]) for subject, role in file.roles],
     )
     for repo, subject, scope in file.scopes:

@@ -161,7 +161,10 @@ def _streaming(function: Streaming) -> Callable[[Any, Context], Awaitable[None]]
 
 def _caller(context: Context) -> Caller:
     metadata = context.invocation_metadata() or ()
-    return Caller(tokens=tuple([str(value) for key, value in metadata if key == TOKEN_KEY]))
+    return Caller(
+        tokens=tuple([str(value) for key, value in metadata if key == TOKEN_KEY]),
+        on_socket=context.peer().startswith("unix:"),
+    )
 
 
 def _fault(error: Exception) -> Fault:

@@ -17,8 +17,11 @@ from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-FORMAT = 1
-"""The format that this code reads and writes, kept in the file as PRAGMA user_version."""
+FORMAT = 2
+"""The format that this code reads and writes, kept in the file as PRAGMA user_version.
+
+schema/vN.sql leads from format N - 1 to N, the first from nothing; what was released never changes.
+"""
 
 FILE_NAME = "pfs.sqlite"
 _BUSY_SECONDS = 10.0
@@ -61,13 +64,14 @@ class Database:
             _create(path)
         self._writer = _connect(path)
         try:
-            found = self._writer.execute("PRAGMA user_version").fetchone()[0]
-        except sqlite3.DatabaseError as error:
+            self.upgraded_from = _upgrade(self._writer, path)
+            """The format that was found, where it was an older one."""
+        except sqlite3.Error as error:
             self._writer.close()
             raise DatabaseError(f"{path}: {error}") from error
-        if found != FORMAT:
+        except BaseException:
             self._writer.close()
-            raise DatabaseError(f"{path} has format {found}, this program reads format {FORMAT}")
+            raise
 
     def write(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -132,19 +136,69 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _create(path: Path) -> None:
     """Make a new database: under a temporary name first, so that a crash never leaves half of one."""
-    temporary = path.with_name(path.name + ".new")
-    for leftover in (temporary, temporary.with_name(temporary.name + "-journal")):
-        leftover.unlink(missing_ok=True)
-    schema = files("pachgw.localpfs.schema").joinpath(f"v{FORMAT}.sql").read_text(encoding="utf-8")
+    temporary = _fresh(path.with_name(path.name + ".new"))
     connection = sqlite3.connect(temporary, isolation_level=None)
     try:
-        connection.executescript(f"BEGIN;\n{schema}\nPRAGMA user_version = {FORMAT};\nCOMMIT;")
+        for step in range(1, FORMAT + 1):
+            _take_step(connection, step)
         set_meta(connection, "cluster_id", uuid.uuid4().hex)
         set_meta(connection, "deployment_id", uuid.uuid4().hex)
     finally:
         connection.close()
     temporary.rename(path)
     sync_directory(path.parent)
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path) -> int | None:
+    """Bring the file to FORMAT, step by step; the format it had, None where it was the right one.
+
+    A copy of it as it was stays beside it, `pfs.sqlite.formatN`. Raises DatabaseError, sqlite3.Error.
+    """
+    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found == FORMAT:
+        return None
+    if not 1 <= found < FORMAT:
+        raise DatabaseError(
+            f"{path} has format {found}, this program reads formats 1 to {FORMAT}:"
+            " a newer release of it made the file"
+            if found > FORMAT
+            else f"{path} is no database of this program"
+        )
+    keep_copy(connection, path.with_name(f"{path.name}.format{found}"))
+    for step in range(found + 1, FORMAT + 1):
+        _take_step(connection, step)
+    return found
+
+
+def _take_step(connection: sqlite3.Connection, step: int) -> None:
+    """From format step - 1 to the next, all of it or nothing."""
+    script = files("pachgw.localpfs.schema").joinpath(f"v{step}.sql").read_text(encoding="utf-8")
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {step};\nCOMMIT;")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def keep_copy(connection: sqlite3.Connection, copy: Path) -> None:
+    """Write the database as it is at this moment to a file of its own, on disk when this returns.
+
+    What was there before is replaced. Raises sqlite3.Error, OSError.
+    """
+    temporary = _fresh(copy.with_name(copy.name + ".new"))
+    connection.execute("VACUUM INTO ?", (str(temporary),))
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.rename(copy)
+    sync_directory(copy.parent)
+
+
+def _fresh(temporary: Path) -> Path:
+    """The path, with nothing there that an earlier run may have left."""
+    for leftover in (temporary, temporary.with_name(temporary.name + "-journal")):
+        leftover.unlink(missing_ok=True)
+    return temporary
 
 
 def sync_directory(directory: Path) -> None:
