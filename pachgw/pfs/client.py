@@ -14,16 +14,18 @@ import grpc
 from pachgw.pfs import values
 from pachgw.pfs.bridge import Bridge, Reactor
 from pachgw.pfs.channel import Channels, parse_address
-from pachgw.pfs.downloads import AnsweredValues, FileSource, ResponseStream, ValueBatches
+from pachgw.pfs.downloads import AnsweredValues, FileSource, MatchesSource, ResponseStream, ValueBatches
 from pachgw.pfs.errors import auth_is_inactive, is_too_large, pfs_error
 from pachgw.pfs.port import (
     BranchInfo,
     CommitInfo,
+    Difference,
     FileInfo,
     NotAuthenticated,
     PFSError,
     RepoInfo,
     Scope,
+    TooLarge,
     Unavailable,
 )
 from pachgw.pfs.proto import auth_pb2, pfs_pb2
@@ -178,6 +180,23 @@ class Session:
         request = pfs_pb2.DeleteBranchRequest(branch=_branch(repo, branch))
         await self._ask(self.channels.pfs.DeleteBranch, request, _nothing)
 
+    async def start_commit(self, repo: str, branch: str, *, description: str = "") -> str:
+        """StartCommit. Raises RepoNotFound, Invalid."""
+        request = pfs_pb2.StartCommitRequest(
+            parent=pfs_pb2.Commit(repo=_repo(repo)), branch=branch, description=description
+        )
+        return await self._ask(self.channels.pfs.StartCommit, request, lambda answer: str(answer.id))
+
+    async def finish_commit(self, repo: str, commit: str) -> None:
+        """FinishCommit. Raises CommitFinished, CommitNotFound."""
+        request = pfs_pb2.FinishCommitRequest(commit=_commit(repo, commit))
+        await self._ask(self.channels.pfs.FinishCommit, request, _nothing)
+
+    async def delete_commit(self, repo: str, commit: str) -> None:
+        """DeleteCommit. Raises CommitNotFound."""
+        request = pfs_pb2.DeleteCommitRequest(commit=_commit(repo, commit))
+        await self._ask(self.channels.pfs.DeleteCommit, request, _nothing)
+
     async def inspect_commit(self, repo: str, commit: str) -> CommitInfo:
         """InspectCommit. Raises CommitNotFound, BranchNotFound, NoHead."""
         request = pfs_pb2.InspectCommitRequest(commit=_commit(repo, commit))
@@ -204,7 +223,7 @@ class Session:
         request = pfs_pb2.ListFileRequest(file=_file(repo, commit, path))
         try:
             answer = await self._ask(self.channels.pfs.ListFile, request, _as_it_is)
-        except _TooLarge:
+        except TooLarge:
             pass
         else:
             return AnsweredValues(answer.file_info, values.file_infos, bridge=self.bridge)
@@ -214,6 +233,30 @@ class Session:
         """WalkFile. Raises CommitNotFound, BranchNotFound, NoHead."""
         request = pfs_pb2.WalkFileRequest(file=_file(repo, commit, path))
         return await self._list(self.channels.lists.WalkFile, request, values.file_infos)
+
+    async def diff_file(self, repo: str, commit: str, path: str = "/") -> Difference:
+        """DiffFile against the parent. Raises CommitNotFound, PathNotFound, TooLarge."""
+        request = pfs_pb2.DiffFileRequest(new_file=_file(repo, commit, path))
+        return await self._ask(self.channels.pfs.DiffFile, request, values.difference)
+
+    async def copy_file(
+        self,
+        repo: str,
+        commit: str,
+        path: str,
+        *,
+        to_repo: str,
+        to_commit: str,
+        to_path: str,
+        overwrite: bool,
+    ) -> None:
+        """CopyFile. Raises CommitNotFound, BranchNotFound, CommitFinished, PathConflict, Invalid."""
+        request = pfs_pb2.CopyFileRequest(
+            src=_file(repo, commit, path),
+            dst=_file(to_repo, to_commit, to_path),
+            overwrite=overwrite,
+        )
+        await self._ask(self.channels.pfs.CopyFile, request, _nothing)
 
     async def get_file(
         self, repo: str, commit: str, path: str, *, offset: int = 0, size: int | None = None
@@ -231,6 +274,10 @@ class Session:
             idle_seconds=self.timeouts.idle,
             failed=self._failed,
         )
+
+    async def get_files(self, repo: str, commit: str, pattern: str) -> Source:
+        """GetFile of a glob pattern."""
+        return MatchesSource(await self.get_file(repo, commit, pattern))
 
     async def put_file(self, repo: str, branch: str) -> PutFileUpload:
         """PutFile; errors come from the calls on it, from finish() at the latest."""
@@ -261,7 +308,7 @@ class Session:
             if isinstance(error, grpc.Call) and auth_is_inactive(error):
                 raise _AuthInactive from None
             if isinstance(error, grpc.Call) and is_too_large(error):
-                raise _TooLarge from None
+                raise TooLarge(str(error.details())) from None
             raise self._failed(error) from None
         except grpc.FutureCancelledError:
             raise Unavailable("the call was cancelled") from None
@@ -307,10 +354,6 @@ class Session:
 
 class _AuthInactive(PFSError):
     """The server has no auth to ask."""
-
-
-class _TooLarge(PFSError):
-    """The answer does not fit into a message."""
 
 
 def _as_it_is(answer: R) -> R:

@@ -15,7 +15,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pachgw.pfs.bridge import Bridge, Stopped
-from pachgw.pfs.port import PFSError, Unavailable
+from pachgw.pfs.port import PathNotFound, PFSError, Unavailable
+from pachgw.streams import Source
 
 T = TypeVar("T")
 
@@ -185,6 +186,24 @@ class FileSource(_Download):
                 return bytes(message)
         self._ended = True
         return b""
+
+
+class MatchesSource:
+    """The files of a glob pattern as one Source, in which no file at all is no bytes at all."""
+
+    def __init__(self, files: Source) -> None:
+        self._files = files
+
+    async def read(self) -> bytes:
+        """As FileSource.read; b"" where nothing matches."""
+        try:
+            return await self._files.read()
+        except PathNotFound:
+            return b""
+
+    async def aclose(self) -> None:
+        """As FileSource.aclose."""
+        await self._files.aclose()
 
 
 class ValueBatches(_Download):

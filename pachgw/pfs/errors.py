@@ -18,6 +18,7 @@ from pachgw.pfs.port import (
     NoHead,
     NotAuthenticated,
     NotAuthorized,
+    OutOfSpace,
     PathConflict,
     PathNotFound,
     PFSError,
@@ -54,6 +55,7 @@ _TEXTS: tuple[tuple[re.Pattern[str], type[PFSError]], ...] = tuple(
         (r"cannot resolve commit with no ID or branch", Invalid),
         (r"invalid ancestry syntax .*", Invalid),
         (r"unexpected end of input", Invalid),  # of a glob pattern
+        (r"(?:.*: )?no space left on device", OutOfSpace),  # as Go says ENOSPC
         # What pachd says when its own store is away; the text of the inner RPC is kept in the outer one.
         (r"(?:.*: )?rpc error: code = (?:Unavailable|DeadlineExceeded|Canceled) .*", Unavailable),
         (r"(?:.*: )?context (?:deadline exceeded|canceled)", Unavailable),

@@ -45,6 +45,7 @@ class CommitInfo:
     finished: datetime | None
     """None while the commit is open: it can still change."""
     size: int
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,16 @@ class FileInfo:
     """32 bytes; equal hashes mean equal contents."""
     committed: datetime | None
     """When the commit that was asked about was finished; None while it is open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What two commits have that differs: files and the directories above them, in PFS order."""
+
+    new: tuple[FileInfo, ...]
+    """Added, or other than in the old one; as they are in the new one."""
+    old: tuple[FileInfo, ...]
+    """Gone, or other than in the new one; as they were in the old one."""
 
 
 class Scope(IntEnum):
@@ -103,6 +114,10 @@ class AlreadyExists(PFSError):
     """Of a repo."""
 
 
+class TooLarge(PFSError):
+    """The answer does not fit into one message of the protocol."""
+
+
 class CommitFinished(PFSError):
     """The target of a write is a finished commit."""
 
@@ -125,6 +140,10 @@ class NotAuthenticated(PFSError):
 
 class NotAuthorized(PFSError):
     """The token is good, its scope is not enough."""
+
+
+class OutOfSpace(PFSError):
+    """The store has no space left for what was to be written; reading goes on."""
 
 
 class Unavailable(PFSError):
@@ -201,6 +220,18 @@ class PFS(Protocol):
     async def delete_branch(self, repo: str, branch: str) -> None:
         """The branch's commits stay. No error where there is none. Raises RepoNotFound."""
 
+    async def start_commit(self, repo: str, branch: str, *, description: str = "") -> str:
+        """Open a commit on the branch's head, which it becomes; the branch is made where it is missing.
+
+        Returns its id. Raises RepoNotFound, Invalid.
+        """
+
+    async def finish_commit(self, repo: str, commit: str) -> None:
+        """Close an open commit: from here on it never changes. Raises CommitFinished, CommitNotFound."""
+
+    async def delete_commit(self, repo: str, commit: str) -> None:
+        """Remove the commit, open or not; its children get its parent. Raises CommitNotFound."""
+
     async def inspect_commit(self, repo: str, commit: str) -> CommitInfo:
         """Raises CommitNotFound, BranchNotFound."""
 
@@ -216,6 +247,31 @@ class PFS(Protocol):
     async def walk_file(self, repo: str, commit: str, path: str) -> Batches[FileInfo]:
         """The directory and all below it, or the file itself, in PFS order; a missing path has none."""
 
+    async def diff_file(self, repo: str, commit: str, path: str = "/") -> Difference:
+        """What the finished commit changed at the path and below, against its parent.
+
+        Raises CommitNotFound, PathNotFound, TooLarge.
+        """
+
+    async def copy_file(
+        self,
+        repo: str,
+        commit: str,
+        path: str,
+        *,
+        to_repo: str,
+        to_commit: str,
+        to_path: str,
+        overwrite: bool,
+    ) -> None:
+        """Copy a file, or a directory with all below it, without moving bytes.
+
+        Into an open commit, or as a commit of its own on the branch `to_commit`. With `overwrite` it replaces
+        what stands at `to_path`; without, a file's bytes are appended. The source must have been seen in this
+        very commit: of one that is not there PFS makes an open commit. Raises CommitNotFound, BranchNotFound,
+        CommitFinished, PathConflict, Invalid.
+        """
+
     async def get_file(
         self, repo: str, commit: str, path: str, *, offset: int = 0, size: int | None = None
     ) -> Source:
@@ -224,8 +280,14 @@ class PFS(Protocol):
         Closing the source before its end cancels the call.
         """
 
+    async def get_files(self, repo: str, commit: str, pattern: str) -> Source:
+        """The bytes of all files that match the glob pattern, joined; b"" where there are none."""
+
     async def put_file(self, repo: str, branch: str) -> Upload:
-        """Begin a commit on the branch, which is made where it is missing, or a write into its open head."""
+        """Begin a commit on the branch, which is made where it is missing, or a write into its open head.
+
+        `branch` may be the id of an open commit: a write into that one.
+        """
 
 
 class Sessions(Protocol):

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from pachgw.pfs.port import BranchInfo, CommitInfo, FileInfo, RepoInfo
+from pachgw.pfs.port import BranchInfo, CommitInfo, Difference, FileInfo, RepoInfo
 from pachgw.pfs.proto import pfs_pb2
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -54,6 +54,7 @@ def commit_info(message: pfs_pb2.CommitInfo) -> CommitInfo:
         started=moment(message.started),
         finished=moment(message.finished) if message.HasField("finished") else None,
         size=message.size_bytes,
+        description=message.description,
     )
 
 
@@ -78,3 +79,8 @@ def file_info(message: pfs_pb2.FileInfo) -> FileInfo:
 def file_infos(messages: Sequence[pfs_pb2.FileInfo]) -> list[FileInfo]:
     """One for each message, in order."""
     return [file_info(message) for message in messages]
+
+
+def difference(message: pfs_pb2.DiffFileResponse) -> Difference:
+    """From DiffFileResponse."""
+    return Difference(new=tuple(file_infos(message.new_files)), old=tuple(file_infos(message.old_files)))

@@ -89,6 +89,58 @@ class PortContract:
         await self.pfs.delete_repo(one)
         await self.raises(port.RepoNotFound, self.pfs.inspect_repo(one))
 
+    async def test_open_commits_and_copies(self) -> None:
+        """An open commit takes files by its id, and what it holds is copied without being sent again."""
+        repo, other = await self.repo(), await self.repo()
+        await self.pfs.create_branch(other, "master")
+        commit = await self.pfs.start_commit(repo, "side", description="what it is for")
+        for path, data in (("/p/1", b"one,"), ("/p/2", b"two")):
+            upload = await self.pfs.put_file(repo, commit)
+            await upload.begin_file(path)
+            await upload.write(data)
+            await upload.finish()
+        for path in ("/p/1", "/p/2"):
+            await self.pfs.copy_file(
+                repo, commit, path, to_repo=repo, to_commit=commit, to_path="/whole", overwrite=False
+            )
+        assert (await self.pfs.inspect_commit(repo, commit)).finished is None
+        await self.pfs.finish_commit(repo, commit)
+        await self.raises(port.CommitFinished, self.pfs.finish_commit(repo, commit))
+        info = await self.pfs.inspect_commit(repo, commit)
+        assert (info.branch, info.description, info.finished is None) == ("side", "what it is for", False)
+        for _ in range(2):
+            await self.pfs.copy_file(
+                repo, commit, "/whole", to_repo=other, to_commit="master", to_path="/d/f", overwrite=True
+            )
+        assert await whole(await self.pfs.get_file(other, "master", "/d/f")) == b"one,two"
+        assert len(await values(await self.pfs.list_commit(other))) == 2
+        await self.pfs.delete_commit(repo, commit)
+        await self.raises(port.CommitNotFound, self.pfs.inspect_commit(repo, commit))
+        assert await whole(await self.pfs.get_file(other, "master", "/d/f")) == b"one,two"
+
+    async def test_what_a_commit_changed(self) -> None:
+        repo = await self.repo()
+        await self.put(repo, a=b"1", b=b"2")
+        await self.put(repo, a=b"3", b=None, c=b"4")
+        difference = await self.pfs.diff_file(repo, "master")
+        assert [(file.path, file.size) for file in difference.new if not file.is_dir] == [
+            ("/a", 1),
+            ("/c", 1),
+        ]
+        assert [file.path for file in difference.old if not file.is_dir] == ["/a", "/b"]
+        first = await values(await self.pfs.list_commit(repo))
+        difference = await self.pfs.diff_file(repo, first[-1].id)
+        assert [file.path for file in difference.new if not file.is_dir] == ["/a", "/b"]
+        assert not difference.old
+        await self.raises(port.CommitNotFound, self.pfs.diff_file(repo, NO_COMMIT))
+
+    async def test_files_of_a_pattern(self) -> None:
+        repo = await self.repo()
+        await self.put(repo, **{"d/1-a": b"1", "d/1-b": b"2", "d/2-a": b"3"})
+        assert await whole(await self.pfs.get_files(repo, "master", "/d/1-*")) == b"12"
+        assert await whole(await self.pfs.get_files(repo, "master", "/d/9-*")) == b""
+        assert await whole(await self.pfs.get_files(repo, "master", "/none/*")) == b""
+
     async def test_branches(self) -> None:
         repo = await self.repo()
         await self.pfs.create_branch(repo, "empty")
