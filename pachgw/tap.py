@@ -46,7 +46,7 @@ class Options(usage.Options):
             "pfs-tokens",
             None,
             None,
-            "TOML file of tokens, subjects and scopes for the embedded PFS; turns auth on",
+            "TOML file of tokens, subjects and scopes that turns auth on in a new store of the embedded PFS",
         ],
         [
             "key-encoding",

@@ -1,44 +1,42 @@
-"""Who may do what: tokens, cluster roles and the scopes of repos, judged as Pachyderm 1.13 judges each call.
+"""Who may do what: each call judged as Pachyderm 1.13 judges it, by token, cluster roles, groups and scopes.
 
-Everything is read from the database at each call, so that a change counts at once. No gRPC server here; the
-file that seeds tokens is read in tokens.py.
+Everything is read from the database at each call, so that a change counts at once. How tokens, roles, groups
+and scopes are kept and changed is in tokens.py, roles.py and acl.py. No gRPC server here.
 """
 
 from __future__ import annotations
 
-import hashlib
+import secrets
 import sqlite3
 import time
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final
 
 import grpc
 
-from pachgw.localpfs import db, repos
+from pachgw.localpfs import acl
+from pachgw.localpfs.acl import Scope
 from pachgw.localpfs.db import Connection
 from pachgw.localpfs.faults import Fault
-from pachgw.localpfs.tokens import TokensFile
+from pachgw.localpfs.roles import Role
+from pachgw.localpfs.subjects import ALL_USERS, ROOT
+from pachgw.localpfs.tokens import SECOND, bad_token, hash_token
+
+__all__ = ["OPERATOR_SECONDS", "TOKEN_KEY", "Authority", "Caller", "Identity", "Scope", "refusal"]
 
 TOKEN_KEY: Final = "authn-token"
-ALL_USERS: Final = "allClusterUsers"
-_PREFIXES: Final = ("robot:", "github:", "pipeline:", "pach:", "group/GitHub:")
+OPERATOR_SECONDS: Final = 60
+"""How long an operator's token is good."""
 
-
-class Scope(IntEnum):
-    """auth.Scope; each includes those before it."""
-
-    NONE = 0
-    READER = 1
-    WRITER = 2
-    OWNER = 3
-
-
-class Role(IntEnum):
-    """auth.ClusterRole."""
-
-    SUPER = 1
-    FS = 2
+# One statement, since every call of PFS waits for it. The strongest role is the one of the lowest number.
+_IDENTIFY = """
+SELECT t.subject, t.expires,
+    (SELECT min(role) FROM roles WHERE subject IN
+        (SELECT t.subject UNION ALL SELECT in_group FROM members WHERE member = t.subject)),
+    (SELECT max(scope) FROM acl WHERE repo = ? AND subject IN
+        (SELECT t.subject UNION ALL SELECT ? UNION ALL SELECT in_group FROM members WHERE member = t.subject))
+FROM tokens t WHERE t.hash = ?
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,31 +56,30 @@ class Identity:
     subject: str
     expires: int | None
     """Nanoseconds since 1970, None for never."""
-    roles: frozenset[Role]
+    role: Role | None
+    """The strongest cluster role, of its own or of a group it is in."""
+    scope: int = 0
+    """The scope on the repo that was asked for."""
+    is_operator: bool = False
+    """Whether the token is an operator's, which has its role from no table."""
 
     @property
     def is_admin(self) -> bool:
         """Whether every repo is open to it."""
-        return bool(self.roles)
+        return self.role is not None
+
+    @property
+    def is_super(self) -> bool:
+        """Whether it may govern auth itself."""
+        return self.role is Role.SUPER
+
+    def has(self, scope: int) -> bool:
+        """Whether it has the scope on the repo that was asked for."""
+        return self.is_admin or self.scope >= scope
 
 
 class Unauthenticated(Fault):
     """No token, or none that is good."""
-
-
-def hash_token(token: str) -> str:
-    """How a token is stored: hex SHA-256."""
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def canonical_subject(subject: str) -> str:
-    """The subject with its prefix; a bare name is a GitHub user. Raises Fault for an unknown prefix."""
-    if subject == ALL_USERS or subject.startswith(_PREFIXES):
-        return subject
-    prefix, colon, _ = subject.partition(":")
-    if colon:
-        raise Fault(f"subject has unrecognized prefix: {prefix}:")
-    return f"github:{subject}"
 
 
 def refusal(subject: str, repo: str, scope: Scope) -> Fault:
@@ -92,96 +89,94 @@ def refusal(subject: str, repo: str, scope: Scope) -> Fault:
     )
 
 
-def identify(connection: Connection, caller: Caller) -> Identity:
-    """Whom the caller's token stands for. Raises Unauthenticated."""
-    if not caller.tokens:
-        raise Unauthenticated("no authentication token (try logging in)", grpc.StatusCode.UNAUTHENTICATED)
-    if len(caller.tokens) > 1:
-        raise Unauthenticated("multiple authentication token keys found in context")
-    row = connection.execute(
-        "SELECT subject, expires FROM tokens WHERE hash = ?", (hash_token(caller.tokens[0]),)
-    ).fetchone()
-    if row is None or (row[1] is not None and row[1] <= time.time_ns()):
-        raise Unauthenticated(
-            "provided auth token is corrupted or has expired (try logging in again)",
-            grpc.StatusCode.UNAUTHENTICATED,
-        )
-    roles = connection.execute("SELECT role FROM roles WHERE subject = ?", (row[0],)).fetchall()
-    return Identity(subject=row[0], expires=row[1], roles=frozenset(Role(role) for (role,) in roles))
-
-
-def _identify_for(connection: Connection, caller: Caller, repo: str) -> Identity:
-    """Whom the token stands for in a call that needs a scope on the repo. Raises Fault."""
-    try:
-        return identify(connection, caller)
-    except Unauthenticated as fault:
-        raise Fault(f'error during authorization check for operation on "{repo}": {fault.text}') from fault
-
-
-def scope_of(connection: Connection, subject: str, repo: str) -> int:
-    """The highest scope that the ACL gives the subject, by its own entry or by that for everybody."""
-    row = connection.execute(
-        "SELECT max(scope) FROM acl WHERE repo = ? AND subject IN (?, ?)", (repo, subject, ALL_USERS)
-    ).fetchone()
-    return row[0] or 0
-
-
-def set_scope(connection: sqlite3.Connection, repo: str, subject: str, scope: int) -> None:
-    """Give the subject the scope; NONE takes its entry away."""
-    if scope == Scope.NONE:
-        connection.execute("DELETE FROM acl WHERE repo = ? AND subject = ?", (repo, subject))
-    else:
-        connection.execute(
-            "INSERT INTO acl (repo, subject, scope) VALUES (?, ?, ?)"
-            " ON CONFLICT (repo, subject) DO UPDATE SET scope = excluded.scope",
-            (repo, subject, scope),
-        )
-
-
-def entries(connection: Connection, repo: str) -> list[tuple[str, int]]:
-    """The ACL: subjects, in order, with their scopes."""
-    rows = connection.execute("SELECT subject, scope FROM acl WHERE repo = ? ORDER BY subject", (repo,))
-    return rows.fetchall()
-
-
-def seed(connection: sqlite3.Connection, file: TokensFile) -> None:
-    """Switch auth on with what the file says."""
-    db.set_meta(connection, "auth", "active")
-    connection.executemany(
-        "INSERT OR REPLACE INTO tokens (hash, subject, expires) VALUES (?, ?, ?)",
-        [(token.hash, token.subject, token.expires) for token in file.tokens],
-    )
-    connection.executemany(
-        "INSERT OR REPLACE INTO roles (subject, role) VALUES (?, ?)",
-        [(subject, Role[role]) for subject, role in file.roles],
-    )
-    for repo, subject, scope in file.scopes:
-        set_scope(connection, repo, subject, Scope[scope])
+def admins_only(subject: str, call: str) -> Fault:
+    return Fault(f"{subject} is not authorized to perform this operation; must be an admin to call {call}")
 
 
 class Authority:
-    """The judgement of each PFS call. Every method lets all pass while auth is not active."""
+    """The judgement of each call. Those of PFS all pass while auth is not active."""
 
     def __init__(self, *, active: bool) -> None:
         self.active = active
+        """Changed with Activate and Deactivate; what the database says is read at the start only."""
+        self._operators: dict[str, int] = {}
+        """By hash of an operator's token: when it ends."""
+
+    def operator_token(self) -> str:
+        """A new token of pach:root with the role SUPER that is good for a minute and is stored nowhere."""
+        token, now = secrets.token_hex(16), time.time_ns()
+        # Put in place whole, since other threads look tokens up in it.
+        good = {digest: expires for digest, expires in self._operators.items() if expires > now}
+        self._operators = {**good, hash_token(token): now + OPERATOR_SECONDS * SECOND}
+        return token
+
+    def identify(self, connection: Connection, caller: Caller, repo: str = "") -> Identity:
+        """For the calls of auth.API: whom the token stands for, with its scope on the repo. Raises Fault."""
+        self.require_active()
+        return self._find(connection, caller, repo)
+
+    def _find(self, connection: Connection, caller: Caller, repo: str = "") -> Identity:
+        """Whom the token stands for, with its scope on the repo. Raises Unauthenticated."""
+        if not caller.tokens:
+            raise Unauthenticated("no authentication token (try logging in)", grpc.StatusCode.UNAUTHENTICATED)
+        if len(caller.tokens) > 1:
+            raise Unauthenticated("multiple authentication token keys found in context")
+        digest = hash_token(caller.tokens[0])
+        if (ends := self._operators.get(digest, 0)) > time.time_ns():
+            return Identity(subject=ROOT, expires=ends, role=Role.SUPER, is_operator=True)
+        row = connection.execute(_IDENTIFY, (repo, ALL_USERS, digest)).fetchone()
+        if row is None or (row[1] is not None and row[1] <= time.time_ns()):
+            fault = bad_token()
+            raise Unauthenticated(fault.text, fault.code)
+        return Identity(
+            subject=row[0],
+            expires=row[1],
+            role=None if row[2] is None else Role(row[2]),
+            scope=row[3] or 0,
+        )
+
+    def require_active(self) -> None:
+        """For the calls of auth.API. Raises Fault."""
+        if not self.active:
+            raise Fault("the auth service is not activated", grpc.StatusCode.UNIMPLEMENTED)
+
+    def require_super(self, connection: Connection, caller: Caller, call: str) -> Identity:
+        """For the calls of auth.API that govern it. Raises Fault."""
+        identity = self.identify(connection, caller)
+        if not identity.is_super:
+            raise admins_only(identity.subject, call)
+        return identity
 
     def require(self, connection: Connection, caller: Caller, repo: str, scope: Scope) -> None:
         """Raise Fault unless the caller has at least the scope on the repo, which need not exist."""
         if not self.active:
             return
-        identity = _identify_for(connection, caller, repo)
-        if not identity.is_admin and scope_of(connection, identity.subject, repo) < scope:
+        identity = self._identify_for(connection, caller, repo)
+        if not identity.has(scope):
             raise refusal(identity.subject, repo, scope)
+
+    def owns(self, connection: Connection, caller: Caller, repo: str) -> bool:
+        """Whether the caller may delete the repo. Raises Fault for a bad token."""
+        return not self.active or self._identify_for(connection, caller, repo).has(Scope.OWNER)
+
+    def _identify_for(self, connection: Connection, caller: Caller, repo: str) -> Identity:
+        """Whom the token stands for in a call that needs a scope on the repo. Raises Fault."""
+        try:
+            return self._find(connection, caller, repo)
+        except Unauthenticated as fault:
+            raise Fault(
+                f'error during authorization check for operation on "{repo}": {fault.text}'
+            ) from fault
 
     def access_level(self, connection: Connection, caller: Caller, repo: str) -> int | None:
         """The caller's scope on the repo as RepoInfo shows it; None while auth is not active."""
         if not self.active:
             return None
         try:
-            identity = identify(connection, caller)
+            identity = self._find(connection, caller, repo)
         except Unauthenticated as fault:
             raise Fault(f'error getting access level for "{repo}": {fault.text}') from fault
-        return Scope.OWNER if identity.is_admin else scope_of(connection, identity.subject, repo)
+        return Scope.OWNER if identity.is_admin else identity.scope
 
     def maker(self, connection: Connection, caller: Caller) -> Identity | None:
         """Who asks for a new repo; None while auth is not active."""
@@ -195,7 +190,7 @@ class Authority:
         if not self.active:
             return None
         try:
-            return identify(connection, caller)
+            return self._find(connection, caller)
         except Unauthenticated as fault:
             raise Fault(f"error authenticating (must log in to {purpose}): {fault.text}") from fault
 
@@ -203,26 +198,12 @@ class Authority:
         """Make the maker of a new repo its only owner. Raises Fault where others already hold its ACL."""
         if maker is None:
             return
-        held = entries(connection, repo)
-        if held and not maker.is_admin and scope_of(connection, maker.subject, repo) < Scope.OWNER:
+        held = acl.entries(connection, repo)
+        if held and not maker.is_admin and acl.scope_of(connection, maker.subject, repo) < Scope.OWNER:
             fault = refusal(maker.subject, repo, Scope.OWNER)
             raise Fault(f'could not create ACL for new repo "{repo}": {fault.text}')
-        set_scope(connection, repo, maker.subject, Scope.OWNER)
-
-    def owns(self, connection: Connection, caller: Caller, repo: str) -> bool:
-        """Whether the caller may delete the repo. Raises Fault for a bad token."""
-        if not self.active:
-            return True
-        identity = _identify_for(connection, caller, repo)
-        return identity.is_admin or scope_of(connection, identity.subject, repo) >= Scope.OWNER
+        acl.set_scope(connection, repo, maker.subject, Scope.OWNER)
 
     def forget(self, connection: sqlite3.Connection, repo: str) -> None:
         """Drop the ACL of a deleted repo."""
-        connection.execute("DELETE FROM acl WHERE repo = ?", (repo,))
-
-
-def require_owner(connection: Connection, identity: Identity, repo: str) -> None:
-    """For SetScope: the repo exists and is the subject's. Raises Fault."""
-    repos.get(connection, repo)
-    if not identity.is_admin and scope_of(connection, identity.subject, repo) < Scope.OWNER:
-        raise refusal(identity.subject, repo, Scope.OWNER)
+        acl.forget(connection, repo)

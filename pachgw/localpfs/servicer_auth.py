@@ -1,17 +1,17 @@
-"""auth.API as far as a tokens file goes: who am I, what may I do, scopes and ACLs."""
+"""auth.API's calls on what one may: who am I, scopes and ACLs."""
 
 from __future__ import annotations
 
 import sqlite3
-import time
 
-import grpc
-
-from pachgw.localpfs import authority as auth
-from pachgw.localpfs import faults
-from pachgw.localpfs.authority import Caller, Role, Scope
+from pachgw.localpfs import acl, repos, roles, tokens
+from pachgw.localpfs.acl import Scope
+from pachgw.localpfs.authority import Caller, Identity, refusal
 from pachgw.localpfs.calls import Calls
-from pachgw.localpfs.faults import Fault
+from pachgw.localpfs.db import Connection
+from pachgw.localpfs.faults import Fault, repo_missing
+from pachgw.localpfs.roles import Role
+from pachgw.localpfs.subjects import canonical
 from pachgw.pfs.proto import auth_pb2 as pb
 
 _SPEC_REPO = "__spec__"
@@ -19,62 +19,48 @@ _SPEC_REPO = "__spec__"
 
 
 class AuthCalls(Calls):
-    def missing(self, name: str) -> Fault:
-        """What a call that is not here is answered."""
-        if not self.authority.active:
-            return self._inactive()
-        return faults.unimplemented(f"{name} is not part of this server")
-
-    @staticmethod
-    def _inactive() -> Fault:
-        return Fault("the auth service is not activated", grpc.StatusCode.UNIMPLEMENTED)
-
-    def _require_active(self) -> None:
-        if not self.authority.active:
-            raise self._inactive()
-
-    def _identify(self, caller: Caller) -> auth.Identity:
-        self._require_active()
-        return auth.identify(self.reader, caller)
-
     async def WhoAmI(self, request: pb.WhoAmIRequest, caller: Caller) -> pb.WhoAmIResponse:
-        identity = self._identify(caller)
-        ttl = -1
-        if identity.expires is not None:
-            ttl = max(0, (identity.expires - time.time_ns()) // 1_000_000_000)
-        return pb.WhoAmIResponse(
+        identity = self.authority.identify(self.reader, caller)
+        # Roles of groups count in every judgement, but are not told here: so does Pachyderm.
+        held = set(roles.roles_of(self.reader, identity.subject))
+        if identity.is_operator:
+            held.add(Role.SUPER)
+        response = pb.WhoAmIResponse(
             username=identity.subject,
-            is_admin=Role.SUPER in identity.roles,
-            ttl=ttl,
-            cluster_roles=_roles(identity.roles),
+            is_admin=Role.SUPER in held,
+            ttl=tokens.seconds_left(identity.expires),
+            cluster_roles=pb.ClusterRoles(),
         )
+        # As recorded: in falling order, where the order is not fixed.
+        response.cluster_roles.roles.extend(sorted(held, reverse=True))  # type: ignore[arg-type]
+        return response
 
     async def Authorize(self, request: pb.AuthorizeRequest, caller: Caller) -> pb.AuthorizeResponse:
-        identity = self._identify(caller)
-        if identity.is_admin:
-            return pb.AuthorizeResponse(authorized=True)
-        if request.repo == _SPEC_REPO:
+        identity = self.authority.identify(self.reader, caller, request.repo)
+        if request.repo == _SPEC_REPO and not identity.is_admin:
             return pb.AuthorizeResponse(authorized=int(request.scope) == Scope.READER)
-        held = auth.scope_of(self.reader, identity.subject, request.repo)
-        return pb.AuthorizeResponse(authorized=held >= request.scope)
+        return pb.AuthorizeResponse(authorized=identity.has(request.scope))
 
     async def GetScope(self, request: pb.GetScopeRequest, caller: Caller) -> pb.GetScopeResponse:
-        identity = self._identify(caller)
+        identity = self.authority.identify(self.reader, caller)
         subject = identity.subject
         if request.username:
+            subject = canonical(request.username)
             for repo in request.repos:
-                held = auth.scope_of(self.reader, identity.subject, repo)
-                if not identity.is_admin and held < Scope.READER:
-                    raise auth.refusal(identity.subject, repo, Scope.READER)
-            subject = auth.canonical_subject(request.username)
+                if not self._has(self.reader, identity, repo, Scope.READER):
+                    raise refusal(identity.subject, repo, Scope.READER)
         response = pb.GetScopeResponse()
         for repo in request.repos:
             # A number, since a scope that has no name may be stored too.
-            response.scopes.append(auth.scope_of(self.reader, subject, repo))  # type: ignore[arg-type]
+            response.scopes.append(acl.scope_of(self.reader, subject, repo))  # type: ignore[arg-type]
         return response
 
+    @staticmethod
+    def _has(connection: Connection, identity: Identity, repo: str, scope: Scope) -> bool:
+        return identity.is_admin or acl.scope_of(connection, identity.subject, repo) >= scope
+
     async def SetScope(self, request: pb.SetScopeRequest, caller: Caller) -> pb.SetScopeResponse:
-        self._require_active()
+        self.authority.require_active()
         if not request.username:
             raise Fault("invalid request: must set username")
         if not request.repo:
@@ -83,39 +69,37 @@ class AuthCalls(Calls):
         return pb.SetScopeResponse()
 
     def _set_scope(self, connection: sqlite3.Connection, caller: Caller, request: pb.SetScopeRequest) -> None:
-        identity = auth.identify(connection, caller)
-        auth.require_owner(connection, identity, request.repo)
-        auth.set_scope(connection, request.repo, auth.canonical_subject(request.username), request.scope)
+        identity = self.authority.identify(connection, caller)
+        if not acl.entries(connection, request.repo):
+            repos.get(connection, request.repo)
+        if not self._has(connection, identity, request.repo, Scope.OWNER):
+            raise refusal(identity.subject, request.repo, Scope.OWNER)
+        acl.set_scope(connection, request.repo, canonical(request.username), request.scope)
 
     async def GetACL(self, request: pb.GetACLRequest, caller: Caller) -> pb.GetACLResponse:
-        self._require_active()
+        self.authority.require_active()
         if not request.repo:
             raise Fault("invalid request: must provide name of repo to get that repo's ACL")
-        self._identify(caller)
+        self.authority.identify(self.reader, caller)
         response = pb.GetACLResponse()
-        for subject, scope in auth.entries(self.reader, request.repo):
+        for subject, scope in acl.entries(self.reader, request.repo):
             response.entries.add(username=subject, scope=scope)
         return response
 
-    async def GetAdmins(self, request: pb.GetAdminsRequest, caller: Caller) -> pb.GetAdminsResponse:
-        self._identify(caller)
-        rows = self.reader.execute("SELECT subject FROM roles WHERE role = ? ORDER BY subject", (Role.SUPER,))
-        return pb.GetAdminsResponse(admins=[subject for (subject,) in rows])
+    async def SetACL(self, request: pb.SetACLRequest, caller: Caller) -> pb.SetACLResponse:
+        self.authority.require_active()
+        if not request.repo:
+            raise Fault("invalid request: must provide name of repo you want to modify")
+        await self.write(self._set_acl, caller, request)
+        return pb.SetACLResponse()
 
-    async def GetClusterRoleBindings(
-        self, request: pb.GetClusterRoleBindingsRequest, caller: Caller
-    ) -> pb.GetClusterRoleBindingsResponse:
-        self._identify(caller)
-        response = pb.GetClusterRoleBindingsResponse()
-        for subject, role in self.reader.execute("SELECT subject, role FROM roles ORDER BY subject, role"):
-            response.bindings[subject].roles.append(role)
-        return response
-
-    async def GetOIDCLogin(self, request: pb.GetOIDCLoginRequest, caller: Caller) -> pb.GetOIDCLoginResponse:
-        raise Fault("OIDC has not been configured or was disabled")
-
-
-def _roles(roles: frozenset[Role]) -> pb.ClusterRoles:
-    message = pb.ClusterRoles()
-    message.roles.extend(sorted(roles))  # type: ignore[arg-type]
-    return message
+    def _set_acl(self, connection: sqlite3.Connection, caller: Caller, request: pb.SetACLRequest) -> None:
+        identity = self.authority.identify(connection, caller)
+        wanted = [(canonical(entry.username), int(entry.scope)) for entry in request.entries]
+        if not self._has(connection, identity, request.repo, Scope.OWNER):
+            if acl.entries(connection, request.repo) or repos.find(connection, request.repo) is not None:
+                raise refusal(identity.subject, request.repo, Scope.OWNER)
+            # Nobody's, and not there: who is about to make the repo may claim it first, and nothing else.
+            if wanted != [(identity.subject, Scope.OWNER)]:
+                raise repo_missing(request.repo)
+        acl.replace(connection, request.repo, wanted)

@@ -1,26 +1,41 @@
-"""The tokens file, which seeds the embedded PFS with tokens, roles and scopes: TOML to values, clear errors.
+"""Tokens in the database: given out, extended, revoked, taken out and put back. Only their hashes are stored.
 
-No database here.
+Who may do so is judged before; whom a token stands for in a call is looked up in authority.py.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
-from collections.abc import Mapping
+import secrets
+import sqlite3
+import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from enum import IntEnum
+from typing import Final
 
-_SUBJECT = re.compile(r"(robot|github|pipeline|pach):\S+|group/GitHub:\S+")
-_ROLES = ("SUPER", "FS")
-_SCOPES = ("READER", "WRITER", "OWNER")
+import grpc
+
+from pachgw.localpfs.db import Connection
+from pachgw.localpfs.faults import Fault
+from pachgw.localpfs.subjects import canonical
+
+SECOND: Final = 1_000_000_000
+MAX_SECONDS: Final = 30 * 24 * 3600
+"""How long a token lives unless one without end is asked for, and by how much one may be extended."""
+
+LAST_TIME: Final = 2**63 - 1
+"""The latest time that the database holds, in the year 2262."""
+
+_MIN_PREFIX = 8
+_SELECT = "SELECT hash, subject, expires, source FROM tokens"
 
 
-class TokensError(Exception):
-    """The file cannot be used; the text is one line that names file and key."""
+class Source(IntEnum):
+    """auth.TokenInfo.TokenSource."""
+
+    AUTHENTICATE = 1
+    GET_TOKEN = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,120 +45,121 @@ class Token:
     subject: str
     expires: int | None
     """Nanoseconds since 1970, None for never."""
+    source: int
+    """A Source, or another number that a client has restored."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokensFile:
-    tokens: tuple[Token, ...]
-    roles: tuple[tuple[str, str], ...]
-    """Subject and name of a role."""
-    scopes: tuple[tuple[str, str, str], ...]
-    """Repo, subject and name of a scope."""
+def _token(row: tuple[str, str, int | None, int]) -> Token:
+    return Token(hash=row[0], subject=row[1], expires=row[2], source=row[3])
 
 
-def read_tokens(path: Path) -> TokensFile:
-    """The file's content. Raises TokensError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TokensError(f"{path}: {error}") from error
-    try:
-        return parse_tokens(text)
-    except TokensError as error:
-        raise TokensError(f"{path}: {error}") from error
+def hash_token(token: str) -> str:
+    """How a token is stored: hex SHA-256."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def parse_tokens(text: str) -> TokensFile:
-    """The content of a tokens file. Raises TokensError, without the file's name."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise TokensError(str(error)) from error
-    _only(document, "", {"token", "roles", "scopes"})
-    tables = document.get("token", [])
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise TokensError("token: a list of tables is allowed, written as [[token]]")
-    tokens = tuple(_token(table, f"token {number}") for number, table in enumerate(tables, 1))
-    if len({token.hash for token in tokens}) != len(tokens):
-        raise TokensError("token: the same token stands there twice")
-    roles = [
-        (_subject(subject, "roles"), role)
-        for subject, names in _table(document, "roles").items()
-        for role in _role_names(names, f'roles."{subject}"')
-    ]
-    scopes = [
-        (
-            repo,
-            _subject(subject, f"scopes.{repo}", everybody=True),
-            _scope(scope, f'scopes.{repo}."{subject}"'),
-        )
-        for repo, members in _table(document, "scopes").items()
-        for subject, scope in _members(members, f"scopes.{repo}").items()
-    ]
-    return TokensFile(tokens=tokens, roles=tuple(roles), scopes=tuple(scopes))
+def make_token() -> str:
+    """A new token, of the form that Pachyderm's have: 32 hex digits, at random."""
+    return secrets.token_hex(16)
 
 
-def _token(table: Mapping[str, Any], where: str) -> Token:
-    _only(table, f"{where}: ", {"token", "sha256", "subject", "expires"})
-    plain, digest = table.get("token"), table.get("sha256")
-    if (plain is None) == (digest is None):
-        raise TokensError(f"{where}: exactly one of token and sha256 is needed")
-    if plain is not None:
-        if not isinstance(plain, str) or not plain:
-            raise TokensError(f"{where}: token: a text that is not empty is allowed")
-        digest = hashlib.sha256(plain.encode()).hexdigest()
-    elif not isinstance(digest, str) or re.fullmatch("[0-9a-f]{64}", digest) is None:
-        raise TokensError(f"{where}: sha256: 64 hex digits in lower case are allowed")
-    if "subject" not in table:
-        raise TokensError(f"{where}: subject is needed")
-    return Token(
-        hash=digest,
-        subject=_subject(table["subject"], f"{where}: subject"),
-        expires=_time(table.get("expires"), f"{where}: expires"),
+def seconds_left(expires: int | None) -> int:
+    """Whole seconds that are left, as WhoAmI tells them; -1 for no end."""
+    return -1 if expires is None else max(0, (expires - time.time_ns()) // SECOND)
+
+
+def bad_token() -> Fault:
+    return Fault(
+        "provided auth token is corrupted or has expired (try logging in again)",
+        grpc.StatusCode.UNAUTHENTICATED,
     )
 
 
-def _time(value: object, where: str) -> int | None:
-    if value is None:
+def find(connection: Connection, token_hash: str) -> Token | None:
+    """The token of that hash; None where there is none, or where it has expired."""
+    row = connection.execute(f"{_SELECT} WHERE hash = ?", (token_hash,)).fetchone()
+    if row is None or (row[2] is not None and row[2] <= time.time_ns()):
         return None
-    if not isinstance(value, datetime) or value.tzinfo is None:
-        raise TokensError(f"{where}: a time with its zone is allowed, such as 2027-01-01T00:00:00Z")
-    since = value - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
+    return _token(row)
 
 
-def _subject(value: object, where: str, *, everybody: bool = False) -> str:
-    if isinstance(value, str) and (_SUBJECT.fullmatch(value) or (everybody and value == "allClusterUsers")):
-        return value
-    forms = "robot:NAME, github:NAME, pipeline:NAME, pach:NAME or group/GitHub:NAME"
-    raise TokensError(
-        f"{where}: {value!r} is no subject, allowed are {forms}{' or allClusterUsers' if everybody else ''}"
+def list_good(connection: Connection) -> list[Token]:
+    """Every token that has not expired, in order of subjects."""
+    rows = connection.execute(
+        f"{_SELECT} WHERE expires IS NULL OR expires > ? ORDER BY subject, hash", (time.time_ns(),)
+    )
+    return [_token(row) for row in rows]
+
+
+def store(connection: sqlite3.Connection, token: Token) -> None:
+    """Keep the token; those that have expired go now. Raises Fault where there is a good one of its hash."""
+    sweep(connection)
+    if find(connection, token.hash) is not None:
+        raise Fault("cannot overwrite existing token with same hash")
+    connection.execute(
+        "INSERT INTO tokens (hash, subject, expires, source) VALUES (?, ?, ?, ?)",
+        (token.hash, token.subject, token.expires, token.source),
     )
 
 
-def _role_names(value: object, where: str) -> list[str]:
-    if not isinstance(value, list) or not all(name in _ROLES for name in value):
-        raise TokensError(f"{where}: a list of {' and '.join(_ROLES)} is allowed")
-    return value
+def give_out(connection: sqlite3.Connection, subject: str, expires: int | None, source: Source) -> str:
+    """A new token that stands for the subject until then."""
+    token = make_token()
+    store(connection, Token(hash=hash_token(token), subject=subject, expires=expires, source=source))
+    return token
 
 
-def _scope(value: object, where: str) -> str:
-    if isinstance(value, str) and value in _SCOPES:
-        return value
-    raise TokensError(f"{where}: one of {', '.join(_SCOPES)} is allowed")
+def sweep(connection: sqlite3.Connection) -> None:
+    """Remove the tokens that have expired."""
+    connection.execute("DELETE FROM tokens WHERE expires <= ?", (time.time_ns(),))
 
 
-def _table(document: Mapping[str, Any], key: str) -> dict[str, Any]:
-    return _members(document.get(key, {}), key)
+def extend(connection: sqlite3.Connection, token_hash: str, ttl: int) -> None:
+    """ExtendAuthToken: let the token live `ttl` seconds from now. Raises Fault.
+
+    A life is never made shorter, but that of a token without end gets one.
+    """
+    if ttl > MAX_SECONDS:
+        raise Fault(f"can only extend tokens by at most {MAX_SECONDS} seconds")
+    token = find(connection, token_hash)
+    if token is None:
+        raise bad_token()
+    left = seconds_left(token.expires)
+    if ttl < left:
+        raise Fault(f"provided TTL ({ttl}) is shorter than token's existing TTL ({left})")
+    if ttl < 0:
+        return  # it is without end, and stays so
+    # What is left counts whole seconds, so that the end asked for may be a little before the one it has.
+    expires = max(time.time_ns() + ttl * SECOND, token.expires or 0)
+    connection.execute("UPDATE tokens SET expires = ? WHERE hash = ?", (expires, token_hash))
 
 
-def _members(value: object, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TokensError(f"{where}: a table is allowed")
-    return value
+def revoke(connection: sqlite3.Connection, token_hash: str) -> None:
+    """End the token at once; nothing where there is none."""
+    connection.execute("DELETE FROM tokens WHERE hash = ?", (token_hash,))
 
 
-def _only(table: Mapping[str, Any], where: str, allowed: set[str]) -> None:
-    for key in table:
-        if key not in allowed:
-            raise TokensError(f"{where}{key}: unknown key, allowed are {', '.join(sorted(allowed))}")
+def revoke_all(
+    connection: sqlite3.Connection, *, subject: str | None = None, hash_prefix: str | None = None
+) -> int:
+    """End the tokens of the subject, or those whose hash begins so, or both; how many were good.
+
+    The subject's one-time passwords go with its tokens. Raises Fault where neither is given, for an unknown
+    prefix of a subject, and for less than 8 hex digits.
+    """
+    sweep(connection)
+    conditions, parameters = [], []
+    if subject:
+        conditions.append("subject = ?")
+        parameters.append(canonical(subject))
+    if hash_prefix:
+        start = hash_prefix.lower()
+        if re.fullmatch(f"[0-9a-f]{{{_MIN_PREFIX},64}}", start) is None:
+            raise Fault(f"a token's hash is named by its first hex digits, at least {_MIN_PREFIX} of them")
+        conditions.append("hash >= ? AND hash < ?")
+        parameters += [start, start + "g"]
+    if not conditions:
+        raise Fault("name a subject or the beginning of a token's hash")
+    if subject and not hash_prefix:
+        connection.execute("DELETE FROM one_time_passwords WHERE subject = ?", parameters)
+    return connection.execute(f"DELETE FROM tokens WHERE {' AND '.join(conditions)}", parameters).rowcount

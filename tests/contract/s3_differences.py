@@ -62,7 +62,6 @@ SUBRESOURCES = "fault: unknown subresources fall through to the plain action"
 NO_VERSIONING = "not built yet: PutBucketVersioning"
 NO_MULTIPART = "not built yet: uploads in parts, and what they would have made"
 NO_COPY = "not built yet: copies, and what they would have made"
-NO_TOKEN_CALLS = "the embedded PFS has its tokens from a file: calls neither give them out nor revoke them"
 MISSING_BUCKET = "fault: a missing bucket is an error of each key of DeleteObjects, not of the request"
 COMMIT_BUCKETS = "fault: unknown commits and writes to a commit's bucket are 500, or 404 though it is there"
 URLS = "fault: encoding-type is ignored"
@@ -350,18 +349,6 @@ AUTH_DIFFERENCES: dict[str, dict[int, Ours]] = {
             (13, 14),
             Ours(status=200, reason=PRESIGNED, elements={"Name": ("empty.$REPO", "master.$REPO")}),
         ),
-    },
-    "auth-revoked-between": {
-        **dict.fromkeys(
-            (5, 11),
-            called(NO_TOKEN_CALLS, status="UNIMPLEMENTED", details="GetAuthToken is not part of this server"),
-        ),
-        8: called(
-            NO_TOKEN_CALLS, status="UNIMPLEMENTED", details="RevokeAuthToken is not part of this server"
-        ),
-        9: served(NO_TOKEN_CALLS, body="1"),
-        10: served(NO_TOKEN_CALLS),
-        12: refused(403, "InvalidAccessKeyId", NO_TOKEN_CALLS),
     },
     "bucket-delete": {
         32: called(

@@ -17,6 +17,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import grpc
+from auth_stage import await_expiry
 from google.protobuf.json_format import ParseDict
 from raw import Answer
 from recorded import Bindings, Mismatch, Replay, Scenario, Unbound, generated
@@ -63,6 +64,7 @@ class Player:
     def __init__(self, url: str, channel: grpc.Channel, *, admin: str | None = None) -> None:
         """`admin` is a token that sees every repo, where auth is on."""
         self._url = url
+        self._channel = channel
         self._replay = Replay(channel, same_details=lambda recorded, ours: False)
         self._pfs = pfs_pb2_grpc.APIStub(channel)
         self._metadata: tuple[tuple[str, str], ...] = (("authn-token", admin),) if admin else ()
@@ -85,6 +87,8 @@ class Player:
         request = call["request"]
         method = request["method"]
         where = f"call {number} {method} {request['path']}"
+        if call.get("note", "").startswith("five seconds later"):
+            await_expiry(self._channel, bindings.fill(_token_of(request["auth"])))
         before = None if method in {"GET", "HEAD"} else self._state()
         answer = self._ask(request, bindings)
         if not 200 <= answer.status < 300 and before is not None and self._state() != before:
@@ -236,10 +240,11 @@ def _is_short(headers: Mapping[str, str], body: bytes | None) -> bool:
     return length.isdecimal() and int(length) > len(body or b"")
 
 
-def _token_of(path: str) -> str:
-    found = re.search(r"\$TOKEN_[A-Z]+", path)
+def _token_of(text: str) -> str:
+    """The placeholder of a token in a recorded path or signature."""
+    found = re.search(r"\$TOKEN(?:_[A-Z]+|\d+)", text)
     if found is None:
-        raise Unbound(path)
+        raise Unbound(text)
     return found[0]
 
 

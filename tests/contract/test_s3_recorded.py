@@ -32,8 +32,6 @@ def token(name: str) -> str:
 
 
 TOKENS = {f"TOKEN_{name.upper()}": token(name) for name in (*PEOPLE, "root", "eve", "frank")}
-# The recording has these two from calls: one that is good, one whose time is over before it is used.
-TOKENS |= {"TOKEN1": token("alice 1"), "TOKEN2": token("alice 2")}
 
 
 def tokens_file() -> str:
@@ -42,7 +40,6 @@ def tokens_file() -> str:
     past = "2020-01-01T00:00:00Z"
     entries = [(token(name), f"robot:{name}", later) for name in PEOPLE]
     entries += [(token("root"), "pach:root", later), (token("frank"), "robot:frank", past)]
-    entries += [(TOKENS["TOKEN1"], "robot:alice", later), (TOKENS["TOKEN2"], "robot:alice", past)]
     text = "".join(
         f'[[token]]\ntoken = "{value}"\nsubject = "{subject}"\nexpires = {expires}\n'
         for value, subject, expires in entries

@@ -1,5 +1,7 @@
 -- From format 1 to format 2: auth is a service of its own, not only what a file said.
 -- Run by pachgw/localpfs/db.py in one transaction. Times are nanoseconds since 1970-01-01 UTC.
+-- New in meta: auth is 'off' once it was switched off by a call; auth_configuration: auth.AuthConfig as JSON.
+-- New in acl: scope 0, NONE, as SetACL keeps it, and numbers that have no name.
 
 -- What the tokens file of the last start had is like any other token or role from here on.
 ALTER TABLE tokens DROP COLUMN seeded;
@@ -26,3 +28,4 @@ CREATE TABLE one_time_passwords (
     expires         INTEGER NOT NULL, -- time
     session_expires INTEGER -- time at which the token made with it ends at the latest; NULL: no such time
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX one_time_passwords_by_expiry ON one_time_passwords (expires);

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pachgw.localpfs.tokens import TokensError, parse_tokens, read_tokens
+from pachgw.localpfs.tokensfile import TokensError, parse_tokens, read_tokens
 
 GOOD = """
 [[token]]
