@@ -29,6 +29,7 @@ setup(
         "pachgw.localpfs.proto": ["*.proto", "*.pyi"],
         "pachgw": ["py.typed"],
     },
+    entry_points={"console_scripts": ["pachgw = pachgw.cli.main:main"]},
     # Lowest and highest release of each range were tested; docs/decisions/0002 says how.
     install_requires=[
         "Twisted[tls]>=26.4,<27",  # the reactor, twistd, HTTP/1.1, endpoints

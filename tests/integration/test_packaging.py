@@ -168,6 +168,14 @@ def s3_url(installed: Path, tmp_path: Path) -> Iterator[str]:
     assert not list(empty.iterdir())
 
 
+def test_the_installed_command_works_on_a_store(installed: Path, tmp_path: Path) -> None:
+    """Also the one that it starts a server with."""
+    command, store = installed.parent / "pachgw", tmp_path / "store"
+    assert run(command, "--version", cwd=tmp_path) == f"pachgw {__version__}\n"
+    assert run(command, "token", "activate", "--state-dir", store, cwd=tmp_path)
+    assert run(command, "fsck", "--state-dir", store, cwd=tmp_path) == "no problems found\n"
+
+
 def test_what_is_installed_serves(s3_url: str) -> None:
     s3 = s3_client(s3_url)
     s3.create_bucket(Bucket="master.images")
