@@ -28,6 +28,10 @@ class NoHead(faults.CommitMissing):
     """The branch has no head."""
 
 
+class ForeignHead(Fault):
+    """The branch's head is a commit of another repo, and no commit of this one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
     seq: int
@@ -90,7 +94,8 @@ def exists(connection: Connection, commit_id: str) -> bool:
 def resolve(connection: Connection, repo: str | None, text: str) -> Commit:
     """The commit that an id, a branch name or an ancestry form of either names.
 
-    Raises Fault: NoHead for a branch without head, CommitMissing where nothing is named.
+    Raises Fault: NoHead for a branch without head, ForeignHead for one whose head is in another repo,
+    CommitMissing where nothing is named.
     """
     if repo is None:
         raise Fault("cannot resolve commit with no repo")
@@ -120,6 +125,9 @@ def _head(connection: Connection, repo: str, branch: str) -> Commit:
     commit = None if row[0] is None else by_seq(connection, row[0])
     if commit is None:
         raise NoHead(faults.no_head(branch).text)
+    if commit.repo != repo:
+        # A branch can be pointed there, but who may read its repo may not for that read the other one.
+        raise ForeignHead(faults.commit_missing(repo, branch).text)
     return commit
 
 
@@ -157,11 +165,13 @@ def of_repo(connection: Connection, repo: str, *, oldest_first: bool) -> Iterato
         last = rows[-1][0]
 
 
-def started_on(connection: Connection, repo: str, branch: str, after: int) -> list[Commit]:
-    """Commits started on the branch with a seq over `after`, oldest first; at most 200."""
+def started_on(connection: Connection, repo_seq: int, branch: str, after: int) -> list[Commit]:
+    """Commits started on the branch ("": on any), or on none, with a seq over `after`, oldest first; at
+    most 200."""
     rows = connection.execute(
-        f"{_SELECT} WHERE r.name = ? AND c.branch = ? AND c.seq > ? ORDER BY c.seq LIMIT 200",
-        (repo, branch, after),
+        f"{_SELECT} WHERE c.repo = ? AND (c.branch = ? OR c.branch IS NULL OR ? = '') AND c.seq > ?"
+        " ORDER BY c.seq LIMIT 200",
+        (repo_seq, branch, branch, after),
     )
     return [_commit(row) for row in rows]
 

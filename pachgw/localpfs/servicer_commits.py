@@ -13,7 +13,7 @@ from pachgw.localpfs.authority import Caller, Scope
 from pachgw.localpfs.calls import Calls
 from pachgw.localpfs.commits import Commit
 from pachgw.localpfs.faults import Fault, unset
-from pachgw.localpfs.names import is_commit_id
+from pachgw.localpfs.names import is_commit_id, split_ancestry
 from pachgw.pfs.proto import pfs_pb2 as pb
 
 _PIPELINES = "belong to pipelines, which are not served"
@@ -32,7 +32,9 @@ class CommitCalls(Calls):
     async def BuildCommit(self, request: pb.BuildCommitRequest, caller: Caller) -> pb.Commit:
         served = {"parent", "branch", "ID"}
         if any(field.name not in served for field, _ in request.ListFields()):
-            raise faults.unimplemented("BuildCommit of ready trees and of restored commits is not served")
+            raise faults.unimplemented(
+                "BuildCommit of ready trees and of restored commits belongs to Pachyderm clusters"
+            )
         return await self._start(request.parent if request.HasField("parent") else None, request, caller)
 
     async def _start(
@@ -93,7 +95,11 @@ class CommitCalls(Calls):
         commit = self._readable(caller, repo, request.commit.id)
         if request.block_state == pb.FINISHED:
             commit = await self._finished(commit)
-        return self._info(commit)
+        info = self._info(commit)
+        if not info.HasField("branch") and not is_commit_id(request.commit.id):
+            # A commit started on no branch is told to be of the one that it was found by.
+            info.branch.CopyFrom(infos.branch_name(commit.repo, split_ancestry(request.commit.id)[0]))
+        return info
 
     def _readable(self, caller: Caller, repo: str | None, text: str) -> Commit:
         if repo is not None:
@@ -106,7 +112,7 @@ class CommitCalls(Calls):
             change = self.changes.next()
             now = commits.by_seq(self.reader, commit.seq)
             if now is None:
-                raise faults.commit_missing(commit.repo, commit.id)
+                raise Fault(f"commit {commit.repo}/{commit.id} was deleted")
             if now.finished is not None:
                 return now
             await change
@@ -133,33 +139,31 @@ class CommitCalls(Calls):
         self.authority.require(self.reader, caller, repo, Scope.READER)
         lower = getattr(request, "from") if request.HasField("from") else None
         upper = request.to if request.HasField("to") else None
-        if upper is None and lower is not None:
-            raise Fault("cannot use `from` commit without `to` commit")
-        if request.reverse and upper is not None:
-            raise Fault("cannot use 'Reverse' while also using 'From' or 'To'")
+        # As said by the repo: no other one is judged.
+        if any(end is not None and repo_of(end) not in (repo, None) for end in (lower, upper)):
+            raise Fault(f"`from` and `to` commits need to be from repo {repo}")
+        repos.get(self.reader, repo)
+        stop = None if lower is None else commits.resolve(self.reader, repo_of(lower), lower.id)
         if upper is None:
+            if stop is not None:
+                raise Fault("cannot use `from` commit without `to` commit")
             found = commits.of_repo(self.reader, repo, oldest_first=request.reverse)
         else:
-            found = self._line(upper, lower)
-        number = request.number or None
-        return (self._info(commit) for commit in islice(found, number))
-
-    def _line(self, upper: pb.Commit, lower: pb.Commit | None) -> Iterator[Commit]:
-        stop: Commit | None = None
-        if lower is not None:
-            stop = commits.resolve(self.reader, repo_of(lower), lower.id)
-        try:
-            top = commits.resolve(self.reader, repo_of(upper), upper.id)
-        except commits.NoHead:
-            return iter(())
-        line = commits.ancestry(self.reader, top)
-        return takewhile(lambda commit: stop is None or commit.seq != stop.seq, line)
+            try:
+                top = commits.resolve(self.reader, repo_of(upper), upper.id)
+            except commits.NoHead:
+                return iter(())
+            if request.reverse:
+                raise Fault("cannot use 'Reverse' while also using 'From' or 'To'")
+            line = commits.ancestry(self.reader, top)
+            found = takewhile(lambda commit: stop is None or commit.seq != stop.seq, line)
+        return (self._info(commit) for commit in islice(found, request.number or None))
 
     async def Fsck(self, request: pb.FsckRequest, caller: Caller) -> AsyncIterator[pb.FsckResponse]:
+        """What is wrong. With `fix` too: what is lost or damaged cannot be made again, so all that is found
+        is told as an error and nothing as fixed."""
         self.authority.require_token(self.reader, caller)
-        if request.fix:
-            raise faults.unimplemented("this server finds faults and does not repair them")
-        async for batch in self.workers.batches(fsck.problems(self.store)):
+        async for batch in self.workers.paced(fsck.problems(self.store, read_data=False)):
             for problem in batch:
                 yield pb.FsckResponse(error=problem)
 
@@ -177,9 +181,12 @@ class CommitCalls(Calls):
     async def SubscribeCommit(
         self, request: pb.SubscribeCommitRequest, caller: Caller
     ) -> AsyncIterator[pb.CommitInfo]:
-        """Commits started on the branch, oldest first, and those to come; `from` alone is left out."""
+        """Commits started on the branch, or on any for "", oldest first, and those to come; of those
+        `from` alone, which is an id, is left out."""
         if not request.HasField("repo"):
             raise unset("repo")
+        if request.HasField("from") and repo_of(getattr(request, "from")) not in (request.repo.name, None):
+            raise Fault(f"the `from` commit needs to be from repo {request.repo.name}")
         if request.HasField("prov"):
             raise faults.unimplemented(f"commits with provenance {_PIPELINES}")
         skipped = getattr(request, "from").id if request.HasField("from") else None
@@ -187,9 +194,10 @@ class CommitCalls(Calls):
         while True:
             change = self.changes.next()
             found: list[Commit] = []
-            if repos.find(self.reader, request.repo.name) is not None:
-                self.authority.require(self.reader, caller, request.repo.name, Scope.READER)
-                found = commits.started_on(self.reader, request.repo.name, request.branch, after)
+            repo = repos.find(self.reader, request.repo.name)
+            if repo is not None:
+                self.authority.require(self.reader, caller, repo.name, Scope.READER)
+                found = commits.started_on(self.reader, repo.seq, request.branch, after)
             for commit in found:
                 after = commit.seq
                 if commit.id != skipped:

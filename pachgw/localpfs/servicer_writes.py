@@ -190,11 +190,13 @@ def _begin(upload: Upload, request: pb.PutFileRequest) -> bool:
         upload.changes.append(_removal(request.file.path))
         return False
     if request.url:
-        raise faults.unimplemented("files are not fetched from a url by this server")
+        raise faults.unimplemented(
+            "fetching from a url belongs to Pachyderm clusters; this server is sent bytes"
+        )
     if request.delimiter != pb.NONE:
         if request.delimiter not in pb.Delimiter.values():
             raise Fault(f"unrecognized delimiter {request.delimiter}")
-        raise faults.unimplemented("splitting by a delimiter is not part of this server")
+        raise faults.unimplemented("splitting by a delimiter belongs to pipelines, which are not served")
     if request.target_file_datums or request.target_file_bytes or request.header_records:
         raise Fault(
             "cannot set split options--targetFileBytes, targetFileDatums, or headerRecords--with delimiter =="

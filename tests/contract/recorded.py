@@ -40,6 +40,7 @@ _FORMS = {
 }
 _LONG_BYTES = 64
 _ANY_TIMEOUT = 60.0
+_SHOWN = 2000
 
 Scenario = dict[str, Any]
 
@@ -92,7 +93,7 @@ class Bindings:
         for found in _PLACEHOLDER.finditer(expected):
             pattern += re.escape(expected[at : found.start()])
             at = found.end()
-            kind = re.sub(r"\d+$", "", found[0][1:])
+            kind = re.sub(r"\d+$|_[A-Z]+$", "", found[0][1:])
             if found[0] == "$TIME":
                 pattern += r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"
             elif found[0] == "$TTL":
@@ -124,18 +125,18 @@ class Bindings:
         if isinstance(expected, dict) and isinstance(actual, dict):
             keys = {self.fill(key): key for key in expected}
             if set(keys) != set(actual):
-                raise Mismatch(f"{where}: expected {expected!r}, got {actual!r}")
+                raise Mismatch(f"{where}: expected {_short(expected)}, got {_short(actual)}")
             for key, original in keys.items():
                 self.compare(expected[original], actual[key], f"{where}.{key}")
         elif isinstance(expected, list) and isinstance(actual, list):
             if len(expected) != len(actual):
-                raise Mismatch(f"{where}: expected {len(expected)} items, got {actual!r}")
+                raise Mismatch(f"{where}: expected {len(expected)} items, got {_short(actual)}")
             for index, (left, right) in enumerate(zip(expected, actual, strict=True)):
                 self.compare(left, right, f"{where}[{index}]")
         elif isinstance(expected, str) and isinstance(actual, str):
             self.match(expected, actual, where)
         elif expected != actual:
-            raise Mismatch(f"{where}: expected {expected!r}, got {actual!r}")
+            raise Mismatch(f"{where}: expected {_short(expected)}, got {_short(actual)}")
 
 
 class Replay:
@@ -208,9 +209,18 @@ def _timeout(call: Mapping[str, Any]) -> float:
     return float(call.get("deadline_s", _ANY_TIMEOUT))
 
 
-def _method(rpc: str) -> MethodDescriptor:
+def find_method(rpc: str) -> MethodDescriptor | None:
+    """The method, named as in a recording; None for one of a service that is not served."""
     service, _, name = rpc.rpartition("/")
-    return _SERVICES[service or "pfs.API"].methods_by_name[name]
+    known = _SERVICES.get(service or "pfs.API")
+    return None if known is None else known.methods_by_name.get(name)
+
+
+def _method(rpc: str) -> MethodDescriptor:
+    method = find_method(rpc)
+    if method is None:
+        raise Unbound(rpc)
+    return method
 
 
 def _metadata(recorded: Any) -> list[tuple[str, str]]:
@@ -233,6 +243,12 @@ def generated(start: int, length: int) -> bytes:
     """Byte i is (start + i) mod 251."""
     cycle = bytes((start + i) % 251 for i in range(251))
     return (cycle * (length // 251 + 1))[:length]
+
+
+def _short(value: Any) -> str:
+    """As many megabytes as answers may have, nobody reads more than their beginning."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _to_json(message: Message) -> Any:

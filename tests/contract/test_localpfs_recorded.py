@@ -1,4 +1,7 @@
-"""The embedded PFS against the recordings of Pachyderm 1.13.4: a test each, every exception listed."""
+"""The embedded PFS against the recordings of Pachyderm 1.13.4: a test each, every exception listed.
+
+Each test says which scenario it stands for; what came of them is counted in conformance.py.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ import re
 import tempfile
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
 import pytest
+from auth_stage import AuthStage
 from google.protobuf.empty_pb2 import Empty
 from localpfs_process import running
 from recorded import Bindings, Replay, Scenario, load
@@ -19,44 +22,24 @@ from pachgw.pfs.proto import pfs_pb2 as pb
 from pachgw.pfs.proto.pfs_pb2_grpc import APIStub
 
 SPLIT = "splits by a delimiter belong to pipelines"
+LONG_PATH = "refused in words, where the reference breaks the stream: test_put_path_too_long"
 
 EXCEPTIONS = {
     "split-line": SPLIT,
     "split-line-datums": SPLIT,
     "split-json": SPLIT,
     "split-csv-header": SPLIT,
-    "put-path-long-40000": "refused in words, where the reference breaks the stream",
+    "put-path-long-40000": LONG_PATH,
 }
 
-NOT_REPLAYABLE = {
-    "large-list": "abbreviated in the recording; see test_list_file_large",
-    "commit-inspect-block-released": "needs two clients; see test_inspect_commit_block_released",
+BY_HAND = {
+    "large-list": "abbreviated in the recording: test_list_file_large",
+    "commit-inspect-block-released": "needs two clients: test_inspect_commit_block_released",
 }
-
-TOKENS = "tokens come from the tokens file: calls that give out, extend or revoke them are not served"
-SETTINGS = "roles, groups and settings of auth are not changed by calls"
-ACL = "SetACL is not served"
+"""Scenarios that a replay cannot make; a test of their own does what they do."""
 
 AUTH_EXCEPTIONS = {
-    "before-activation": "the server of these tests starts with auth active",
-    "activate": "the server of these tests starts with auth active",
-    "deactivate": SETTINGS,
-    "people": f"{TOKENS}; the file seeds these people",
-    "get-auth-token-self": TOKENS,
-    "get-auth-token-bad-token": TOKENS,
-    "get-auth-token-admin": TOKENS,
-    "get-auth-token-fs-admin": TOKENS,
-    "extend-auth-token": TOKENS,
-    "revoke-auth-token": TOKENS,
-    "restore-auth-token": TOKENS,
-    "one-time-password": TOKENS,
-    "authenticate": TOKENS,
-    "file-put-revoked-while-sending": TOKENS,
-    "set-acl": ACL,
-    "set-acl-missing-repo": ACL,
-    "cluster-roles": SETTINGS,
-    "groups": SETTINGS,
-    "admin-only": SETTINGS,
+    "authenticate": "GitHub is not asked here either, but nobody is believed to be who he says he is",
     "branch-create-provenance": "provenance belongs to pipelines",
     "object-api": "pfs.ObjectAPI, which reads objects without a token, is not served",
 }
@@ -71,11 +54,18 @@ def same_details(recorded: str, ours: str) -> bool:
 
 def parameters(name: str, exceptions: dict[str, str]) -> list[object]:
     scenarios = load(name)
-    marks = {name: [pytest.mark.xfail(reason=reason, strict=True)] for name, reason in exceptions.items()}
-    marks |= {name: [pytest.mark.skip(reason=reason)] for name, reason in NOT_REPLAYABLE.items()}
+    known = {scenario["id"] for scenario in scenarios}
+    if not known >= set(exceptions):
+        raise ValueError(f"{name} has no scenarios {sorted(set(exceptions) - known)}")
+    reasons = {name: [pytest.mark.xfail(reason=reason, strict=True)] for name, reason in exceptions.items()}
     return [
-        pytest.param(scenario, id=scenario["id"], marks=marks.get(scenario["id"], []))
+        pytest.param(
+            scenario,
+            id=scenario["id"],
+            marks=[pytest.mark.scenario(name, scenario["id"]), *reasons.get(scenario["id"], [])],
+        )
         for scenario in scenarios
+        if scenario["id"] not in BY_HAND
     ]
 
 
@@ -95,41 +85,54 @@ def test_recorded(scenario: Scenario, channel: grpc.Channel) -> None:
     Replay(channel, same_details=same_details).run(scenario, Bindings(REPO="rec"))
 
 
-PEOPLE = ("alice", "bob", "carol", "dave", "fay")
-
-
-def token(name: str) -> str:
-    """A token of the form that servers make."""
-    return name.encode().hex().ljust(32, "e")
-
-
 @pytest.fixture(scope="module")
-def auth_channel() -> Iterator[grpc.Channel]:
-    later = (datetime.now(UTC) + timedelta(days=30)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    entries = [("root", "pach:root", ""), ("frank", "robot:frank", "expires = 2020-01-01T00:00:00Z")]
-    entries += [(name, f"robot:{name}", f"expires = {later}") for name in PEOPLE]
-    text = "".join(
-        f'[[token]]\ntoken = "{token(name)}"\nsubject = "{subject}"\n{expires}\n'
-        for name, subject, expires in entries
-    )
-    text += '[roles]\n"pach:root" = ["SUPER"]\n"robot:fay" = ["FS"]\n'
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "tokens.toml")
-        file.write_text(text)
-        with (
-            running(Path(folder, "state"), Path(folder, "s"), f"--tokens={file}") as server,
-            server.channel() as opened,
-        ):
-            yield opened
+def auth_stage() -> Iterator[AuthStage]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(Path(folder, "state"), Path(folder, "s")) as server,
+        server.channel() as opened,
+    ):
+        yield AuthStage(opened, load("recorded-auth.jsonl"), same_details=same_details)
 
 
 @pytest.mark.parametrize("scenario", parameters("recorded-auth.jsonl", AUTH_EXCEPTIONS))
-def test_recorded_auth(scenario: Scenario, auth_channel: grpc.Channel) -> None:
-    APIStub(auth_channel).DeleteAll(Empty(), metadata=[("authn-token", token("root"))])
-    known = {f"TOKEN_{name.upper()}": token(name) for name in (*PEOPLE, "root", "frank", "eve")}
-    Replay(auth_channel, same_details=same_details).run(scenario, Bindings(REPO="rec", **known))
+def test_recorded_auth(scenario: Scenario, auth_stage: AuthStage) -> None:
+    auth_stage.play(scenario)
 
 
+def test_authenticate_without_github(auth_stage: AuthStage) -> None:
+    """What is recorded of Authenticate holds, but for the log-in of a GitHub user, which is refused."""
+    scenario = auth_stage.scenario("authenticate")
+    refused = {"status": "UNIMPLEMENTED", "details": "logging in through GitHub is not part of this server"}
+    calls = [
+        {"rpc": call["rpc"], "request": call["request"], **refused}
+        if "github_token" in call["request"]
+        else call
+        for call in scenario["calls"]
+        if "$TOKEN1" not in call.get("metadata", {}).values()
+    ]
+    assert len(calls) == len(scenario["calls"]) - 1
+    auth_stage.play({**scenario, "calls": calls})
+
+
+def test_the_exceptions_are_those_of_the_documents() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "pfs.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \| (.+) \|$", text, re.MULTILINE)
+    assert dict(rows) == {**EXCEPTIONS, **AUTH_EXCEPTIONS}
+
+
+def test_put_path_too_long(channel: grpc.Channel) -> None:
+    """What is recorded of a path of 40,000 characters holds, but for the words, of which there are some."""
+    APIStub(channel).DeleteAll(Empty())
+    (scenario,) = (found for found in load("recorded.jsonl") if found["id"] == "put-path-long-40000")
+    made, put, looked_for = scenario["calls"]
+    assert put["status"] == "INTERNAL"
+    refused = {"status": "UNKNOWN", "details": "path of 40001 bytes invalid: at most 32768 allowed"}
+    calls = [made, {"rpc": put["rpc"], "requests": put["requests"], **refused}, looked_for]
+    Replay(channel, same_details=same_details).run({"calls": calls}, Bindings(REPO="rec"))
+
+
+@pytest.mark.scenario("recorded.jsonl", "large-list")
 def test_list_file_large(channel: grpc.Channel) -> None:
     """1,200 files put in one stream are listed in order, and make one commit of the right size."""
     stub = APIStub(channel)
@@ -146,6 +149,7 @@ def test_list_file_large(channel: grpc.Channel) -> None:
     assert stub.InspectCommit(pb.InspectCommitRequest(commit=commit)).size_bytes == 3690
 
 
+@pytest.mark.scenario("recorded.jsonl", "commit-inspect-block-released")
 def test_inspect_commit_block_released(channel: grpc.Channel) -> None:
     """InspectCommit that waits for FINISHED is answered when another client finishes the commit."""
     stub = APIStub(channel)
