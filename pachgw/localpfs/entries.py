@@ -146,8 +146,3 @@ def references(value: bytes) -> Iterator[bytes]:
             yield object_hash
     else:
         yield from ids_in(value)
-
-
-def is_object_list(value: bytes) -> bool:
-    """Whether the ids of the value are those of object lists rather than of nodes."""
-    return value[_BODY - 1] == _LISTED_FILE

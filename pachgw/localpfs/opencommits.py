@@ -54,6 +54,7 @@ def settle(connection: sqlite3.Connection, store: Store, commit: Commit, *, reme
     store.conflicts.pop(fresh.seq, None)
     tree = draft.finish()
     connection.execute("DELETE FROM changes WHERE commit_ = ?", (fresh.seq,))
+    store.littered = True  # with what the tree before was made of
     _set_tree(connection, fresh, tree)
     return commits.by_seq(connection, fresh.seq) or fresh
 
@@ -77,6 +78,7 @@ def _note(connection: sqlite3.Connection, store: Store, commit: Commit, changes:
                 values = (commit.seq, change.path, encode_objects(change.objects), change.keep)
                 connection.execute(insert, values)
             case Remove():
+                store.littered = True
                 _note_removal(connection, commit, change.path)
             case RemoveMatches():
                 root = settle(connection, store, commit, remember=False).tree
@@ -153,6 +155,7 @@ def finish(
         raise faults.commit_finished(repo, commit.id)
     if empty:
         tree = EMPTY
+        store.littered = True
         connection.execute("DELETE FROM changes WHERE commit_ = ?", (commit.seq,))
     else:
         try:

@@ -20,15 +20,11 @@ from pachgw.localpfs.edits import (
 )
 from pachgw.localpfs.entries import (
     EMPTY,
-    OBJECT_HASH_BYTES,
     DirEntry,
     Entry,
     FileEntry,
     ObjectRef,
     decode_entry,
-    decode_objects,
-    is_object_list,
-    references,
 )
 from pachgw.localpfs.nodes import CorruptNode, Nodes, NodeStore, TreeCache
 
@@ -165,38 +161,6 @@ class Tree:
                     break
             else:
                 stack.pop()
-
-    def reachable(self, root: DirEntry, seen: set[bytes]) -> Iterator[bytes]:
-        """Node ids (32 bytes) and object hashes (64 bytes) that the tree needs and that are not in `seen`.
-
-        Each is added to `seen`, so that walks over many trees with one set go through what they share once.
-        """
-        stack = [] if root.root is None else [root.root]
-        while stack:
-            node_id = stack.pop()
-            if node_id in seen:
-                continue
-            seen.add(node_id)
-            yield node_id
-            for value in self._nodes.load(node_id).values:
-                for reference in references(value):
-                    if reference in seen:
-                        continue
-                    if len(reference) == OBJECT_HASH_BYTES:
-                        seen.add(reference)
-                        yield reference
-                    elif is_object_list(value):
-                        seen.add(reference)
-                        yield reference
-                        yield from self._listed_objects(reference, seen)
-                    else:
-                        stack.append(reference)
-
-    def _listed_objects(self, list_id: bytes, seen: set[bytes]) -> Iterator[bytes]:
-        for ref in decode_objects(self._nodes.load_objects(list_id)):
-            if ref.hash not in seen:
-                seen.add(ref.hash)
-                yield ref.hash
 
     def _children(self, entry: DirEntry) -> Iterator[tuple[str, Entry]]:
         for name, value in directory.items(self._nodes, entry.root):

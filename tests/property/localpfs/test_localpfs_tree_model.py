@@ -207,26 +207,3 @@ def test_diff_of_flat_directories(old: dict[str, FileEntry], new: dict[str, File
     expected = sorted(path for path, file in new.items() if old.get(path) != file)
     found = [path for path, _, _ in tree.diff(left, right)][1:]
     assert found == sorted(expected, key=walk_order)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(CHANGES, max_size=12))
-def test_reachable_is_all_that_is_needed(changes: list[Change]) -> None:
-    memory = Memory()
-    tree = Tree(memory)
-    root = EMPTY
-    for change in changes:
-        try:
-            root = tree.apply(root, [change])
-        except NotADirectory:
-            continue
-    needed = set(tree.reachable(root, set()))
-    kept = Memory({node_id: memory[node_id] for node_id in needed if len(node_id) == 32})
-    walked = list(Tree(kept).walk(root, "/"))
-    assert walked == list(tree.walk(root, "/"))
-    objects = {ref.hash for _, entry in walked if isinstance(entry, FileEntry) for ref in entry.objects}
-    assert objects == {object_hash for object_hash in needed if len(object_hash) == 64}
-    for node_id in kept:
-        fewer = Memory({known: data for known, data in kept.items() if known != node_id})
-        with pytest.raises(nodes.CorruptNode):
-            list(Tree(fewer).walk(root, "/"))

@@ -178,7 +178,6 @@ def test_copies_into_themselves_do_not_overflow(tree: Tree) -> None:
         root = tree.apply(root, [Put("/a", root), Put("/b", root)])
     assert (root.size, root.files) == (MAX_SUM, MAX_SUM)
     assert len(tree.dir_hash(root)) == 32
-    assert len(list(tree.reachable(root, set()))) == 102
     assert tree.put(root, "/f", file_of(b"y")).size == MAX_SUM
     assert tree.apply(root, [Delete("/a"), Delete("/b")]).size == 1 << 40
 
@@ -277,7 +276,6 @@ def test_thousands_of_directories_deep(tree: Tree) -> None:
         digest = hashlib.sha256(b"d:" + digest + b":").digest()
     assert tree.dir_hash(root) == digest
     assert len(list(tree.diff(EMPTY, root))) == 16_001
-    assert len(list(tree.reachable(root, set()))) == 16_001
     assert tree.delete(root, "/d") == EMPTY
 
 
@@ -293,25 +291,6 @@ def test_file_of_many_objects_keeps_its_list_outside_of_the_directory(memory: Me
     longer = file_of(*contents, b"more")
     after = tree.put(root, "/big", longer)
     assert tree.lookup(after, "/big") == longer
-    reachable = set(tree.reachable(root, set()))
-    assert {ref.hash for ref in entry.objects} <= reachable
-    assert {node_id for node_id in reachable if len(node_id) == 32} <= set(memory.nodes)
-    assert len([node_id for node_id in reachable if len(node_id) == 32]) == 5
-
-
-def test_reachable_goes_through_shared_parts_once(memory: Memory, tree: Tree) -> None:
-    root = tree.apply(EMPTY, many(3000))
-    after = tree.put(root, "/d/zz", file_of(b"x"))
-    seen: set[bytes] = set()
-    first = list(tree.reachable(root, seen))
-    memory.reset()
-    second = list(Tree(memory).reachable(after, seen))
-    assert len(first) == len(set(first)) > 3000
-    assert len(second) <= 8
-    assert memory.reads <= 8
-    assert set(first) | set(second) == seen
-    assert {node_id for node_id in seen if len(node_id) == 32} == set(memory.nodes)
-    assert file_of(b"x").objects[0].hash in second
 
 
 def test_diff_reads_what_differs_only(memory: Memory, tree: Tree) -> None:
