@@ -19,6 +19,7 @@ STATUS: dict[str, int] = {
     "EntityTooLarge": 400,
     "ExpiredToken": 400,
     "IncompleteBody": 400,
+    "InsufficientStorage": 507,
     "InternalError": 500,
     "InvalidAccessKeyId": 403,
     "InvalidArgument": 400,
@@ -122,6 +123,9 @@ def from_pfs(error: port.PFSError, *, bucket: str = "", key: str = "", version_i
             return S3Error("AccessDenied", "Access Denied.")
         case port.Unavailable():
             return unavailable()
+        case port.OutOfSpace():
+            # Amazon has no such error; 507 is what other S3 servers send, and SDKs do not repeat.
+            return S3Error("InsufficientStorage", "The backend of the gateway has no space left.")
         case port.RepoNotFound() | port.BranchNotFound():
             return S3Error("NoSuchBucket", "The specified bucket does not exist.", BucketName=bucket)
         case port.CommitNotFound() if version_id:

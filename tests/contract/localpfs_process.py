@@ -6,8 +6,9 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -18,18 +19,37 @@ _END_SECONDS = 20
 class LocalPFS:
     """A running server: its process, and channels to it."""
 
-    def __init__(self, state: Path, socket: Path, *options: str) -> None:
+    def __init__(
+        self,
+        state: Path,
+        socket: Path,
+        *options: str,
+        program: Sequence[str] = ("-m", "pachgw.localpfs"),
+        wait: bool = True,
+        **popen: Any,
+    ) -> None:
+        """Start it; `wait`: return once it serves. `program`: arguments of Python before the server's own.
+
+        Raises RuntimeError where it ends instead.
+        """
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pachgw.localpfs", f"--state-dir={state}", f"--socket={socket}", *options],
+            [sys.executable, *program, f"--state-dir={state}", f"--socket={socket}", *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            **popen,
         )
+        self.socket = socket
+        self.ready: dict[str, Any] = {}
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Return once it serves. Raises RuntimeError where it ends instead."""
         line = self.process.stdout.readline() if self.process.stdout else b""
         if not line:
-            self.process.wait(_END_SECONDS)
-            raise RuntimeError(f"the server ended with status {self.process.returncode}")
+            status = self._end()
+            raise RuntimeError(f"the server ended with status {status}")
         self.ready = json.loads(line)
-        self.socket = socket
 
     def channel(self) -> grpc.Channel:
         options = [
@@ -62,8 +82,8 @@ class LocalPFS:
 
 
 @contextlib.contextmanager
-def running(state: Path, socket: Path, *options: str) -> Iterator[LocalPFS]:
-    server = LocalPFS(state, socket, *options)
+def running(state: Path, socket: Path, *options: str, **popen: Any) -> Iterator[LocalPFS]:
+    server = LocalPFS(state, socket, *options, **popen)
     try:
         yield server
     finally:

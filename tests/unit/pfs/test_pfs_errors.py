@@ -21,6 +21,7 @@ from pachgw.pfs.port import (
     NoHead,
     NotAuthenticated,
     NotAuthorized,
+    OutOfSpace,
     PathConflict,
     PathNotFound,
     PFSError,
@@ -88,6 +89,8 @@ TEXTS: list[tuple[str, type[PFSError]]] = [
     ),
     ("robot:a is not authorized to perform this operation; must be an admin to call GetUsers", NotAuthorized),
     ('rpc error: code = Unavailable desc = connection error: desc = "transport"', Unavailable),
+    ("write /pach/chunk: no space left on device", OutOfSpace),
+    ('file "/no space left on device" not found', PathNotFound),
     ("parent commit r@c has not been finished", PFSError),
 ]
 
