@@ -214,11 +214,15 @@ class Client:
         )
 
     def _put_shared(self) -> _Operation:
-        changes = self._changes(self.shared, f"/{self.name}")
+        after = self.shared
+        # One that comes to nothing could not be told from one that was not done: others commit there, too.
+        while after == self.shared:
+            changes = self._changes(self.shared, f"/{self.name}")
+            after = changed(self.shared, changes)
         return _Operation(
             "put into the shared repo",
             lambda stub: stub.PutFile(put_messages(SHARED, "master", changes), timeout=_DEADLINE_SECONDS),
-            shared=changed(self.shared, changes),
+            shared=after,
         )
 
     def _put_cancelled(self) -> _Operation:
