@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 START_LINES = 200
+OBJECT_BYTES = 512 << 20
+"""Where PFS cuts a large file into objects."""
+FORGOTTEN_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +91,22 @@ def scratch() -> tempfile.TemporaryDirectory[str]:
 
 
 def freshen(path: Path) -> None:
-    """Make the file one that no store has seen, and let the disk come to rest."""
+    """Make the file one that no store has seen a part of, and let the disk come to rest."""
     with path.open("r+b") as file:
-        file.write(os.urandom(64))
+        for offset in range(0, path.stat().st_size, OBJECT_BYTES):
+            file.seek(offset)
+            file.write(os.urandom(64))
     os.sync()
+
+
+def forget(path: Path) -> None:
+    """Have what the kernel keeps in memory of the file, or of all files below it, read from disk again."""
+    os.sync()
+    for one in [path] if path.is_file() else path.rglob("*"):
+        if one.is_file() and one.stat().st_size >= FORGOTTEN_BYTES:
+            descriptor = os.open(one, os.O_RDONLY)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(descriptor)
 
 
 def random_file(path: Path, size: int) -> Path:

@@ -13,9 +13,12 @@ import sys
 import threading
 from pathlib import Path
 
+from pachgw.localpfs import allocator
 from pachgw.localpfs.server import LocalPFSServer, StartError
 
 _GRACE_SECONDS = 2.0
+_SWITCH_SECONDS = 0.001
+"""How long a thread that works something out may keep the event loop from going on."""
 
 
 def main() -> int:
@@ -32,6 +35,8 @@ def main() -> int:
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     _raise_file_limit()
+    allocator.settle()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     return asyncio.run(_serve(arguments))
 
 

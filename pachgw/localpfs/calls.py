@@ -21,7 +21,8 @@ from grpc import aio
 
 from pachgw.localpfs.authority import TOKEN_KEY, Authority, Caller
 from pachgw.localpfs.db import Reading
-from pachgw.localpfs.faults import Fault
+from pachgw.localpfs.elsewhere import TRANSACTIONS
+from pachgw.localpfs.faults import Fault, store_failed, unimplemented
 from pachgw.localpfs.store import Store
 from pachgw.localpfs.tree import CorruptNode
 from pachgw.localpfs.work import Changes, Workers
@@ -31,12 +32,31 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
+MAX_MESSAGE_BYTES = 20 << 20
+"""Of one gRPC message, either way."""
+
 _MAX_DETAILS_BYTES = 6000
 """An error text travels in a header; clients take headers of 8 KiB in all."""
 
+_TRANSACTION_KEY = "pach-transaction"
+_IN_TRANSACTIONS = frozenset(
+    f"pfs.API.{name}"
+    for name in (
+        "CreateRepo",
+        "DeleteRepo",
+        "StartCommit",
+        "FinishCommit",
+        "DeleteCommit",
+        "CreateBranch",
+        "DeleteBranch",
+    )
+)
+"""Calls that a cluster only notes where they name a transaction; all others take effect at once there too."""
+
 Context: TypeAlias = aio.ServicerContext[Any, Any]
-Unary: TypeAlias = Callable[[Any, Caller], Awaitable[Message]]
-Streaming: TypeAlias = Callable[[Any, Caller], AsyncGenerator[Message, None]]
+Unary: TypeAlias = Callable[[Any, Caller], Awaitable[Message | bytes]]
+Streaming: TypeAlias = Callable[[Any, Caller], AsyncGenerator[Message | bytes, None]]
+"""Bytes are a message that is serialized already."""
 
 
 class Calls:
@@ -81,7 +101,7 @@ def handlers(
 
 
 def _handler(method: MethodDescriptor, function: Callable[..., Any]) -> grpc.RpcMethodHandler[Any, Any]:
-    request_class, response_class = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
+    request_class = GetMessageClass(method.input_type)
     make: Callable[..., grpc.RpcMethodHandler[Any, Any]] = grpc.unary_unary_rpc_method_handler
     if method.server_streaming:
         make = grpc.unary_stream_rpc_method_handler
@@ -90,10 +110,18 @@ def _handler(method: MethodDescriptor, function: Callable[..., Any]) -> grpc.Rpc
     return make(
         _streaming(function)
         if method.server_streaming
-        else _unary(function, client_streaming=method.client_streaming),
+        else _unary(
+            function,
+            client_streaming=method.client_streaming,
+            in_transactions=method.full_name in _IN_TRANSACTIONS,
+        ),
         request_deserializer=request_class.FromString,
-        response_serializer=response_class.SerializeToString,
+        response_serializer=_serialized,
     )
+
+
+def _serialized(message: Message | bytes) -> bytes:
+    return message if isinstance(message, bytes) else message.SerializeToString()
 
 
 def _refuse(fault: Fault, method: MethodDescriptor) -> Callable[..., Any]:
@@ -125,11 +153,18 @@ async def _complete(requests: AsyncIterator[Message], context: Context) -> Async
         raise _ClientGone from error
 
 
-def _unary(function: Unary, *, client_streaming: bool) -> Callable[[Any, Context], Awaitable[Message]]:
-    async def call(request: Any, context: Context) -> Message:
+def _unary(
+    function: Unary, *, client_streaming: bool, in_transactions: bool
+) -> Callable[[Any, Context], Awaitable[Message | bytes]]:
+    async def call(request: Any, context: Context) -> Message | bytes:
         if client_streaming:
             request = _complete(request, context)
         try:
+            if in_transactions and any(
+                key == _TRANSACTION_KEY for key, _ in context.invocation_metadata() or ()
+            ):
+                # Its caller wants it to take effect later, or not at all.
+                raise unimplemented(TRANSACTIONS)
             return await function(request, _caller(context))
         except Exception as error:
             fault = _fault(error)
@@ -151,6 +186,7 @@ def _streaming(function: Streaming) -> Callable[[Any, Context], Awaitable[None]]
                         await context.write(message)
                     except aio.InternalError:
                         return  # the client has gone
+                    del message  # not kept while the next is made
             return
         except Exception as error:
             fault = _fault(error)
@@ -175,9 +211,10 @@ def _fault(error: Exception) -> Fault:
     if isinstance(error, CorruptNode):
         _log.error("%s", error)
         return Fault(str(error))
-    if isinstance(error, (OSError, sqlite3.OperationalError)):
+    # DatabaseError itself: the file is damaged. Its other subclasses: a mistake of ours.
+    if isinstance(error, (OSError, sqlite3.OperationalError)) or type(error) is sqlite3.DatabaseError:
         _log.error("the store failed: %s", error)
-        return Fault(f"the store failed: {error}")
+        return store_failed(error)
     _log.error("a call failed", exc_info=error)
     return Fault("internal error, see the server's log", grpc.StatusCode.INTERNAL)
 

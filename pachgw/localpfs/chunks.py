@@ -10,12 +10,13 @@ import hashlib
 import os
 import re
 import secrets
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 MAX_OBJECT_BYTES: Final = 512 << 20
 """Bytes in an object, as in Pachyderm 1.x: file hashes depend on where objects are cut."""
@@ -25,6 +26,9 @@ INLINE_BYTES: Final = 16 << 10
 
 BLOCK_BYTES: Final = 1 << 20
 """Bytes under one CRC: what must be read to serve, checked, any part of it."""
+
+PIECE_BYTES: Final = 64 << 10
+"""Parts of a block that end at multiples of this are read without anything besides them."""
 
 # The kernel would otherwise gather a big object in memory and write it all at the end: 512 MiB took 1.5 to 2
 # times as long without.
@@ -74,6 +78,10 @@ class Chunks:
         """Begin an object; nothing is on disk before it outgrows INLINE_BYTES."""
         return ObjectWriter(self._temporary, self._path)
 
+    def scratch(self) -> IO[bytes]:
+        """A new file without a name beside the objects; it is gone when it is closed. Raises OSError."""
+        return tempfile.TemporaryFile(dir=self._temporary)
+
     def open(self, object_hash: bytes, block_crcs: bytes) -> ObjectReader:
         """Read an object that was committed with those CRCs. Raises CorruptObject, OSError."""
         try:
@@ -89,6 +97,18 @@ class Chunks:
     def remove(self, object_hash: bytes) -> None:
         """Delete the object's file; none is no error. Open readers go on reading."""
         self._path(object_hash).unlink(missing_ok=True)
+
+    def set_aside(self, object_hash: bytes) -> Path | None:
+        """Take the object's file out of its place, which is quick whatever its size; None: there is none.
+
+        The caller unlinks what it is given; what it does not, `sweep_temporary` does.
+        """
+        aside = self._temporary / secrets.token_hex(16)
+        try:
+            self._path(object_hash).rename(aside)
+        except FileNotFoundError:
+            return None
+        return aside
 
     def iterate(self) -> Iterator[bytes]:
         """Hashes of the objects that have files, in no order, one subdirectory in hand at a time."""
@@ -106,8 +126,13 @@ class Chunks:
         return len(leftovers)
 
     def _path(self, object_hash: bytes) -> Path:
-        name = object_hash.hex()
-        return self._directory / name[:2] / name[2:]
+        return object_path(self._directory, object_hash)
+
+
+def object_path(directory: Path, object_hash: bytes) -> Path:
+    """Where the object lies in a directory of chunks."""
+    name = object_hash.hex()
+    return directory / name[:2] / name[2:]
 
 
 class ObjectWriter:
@@ -125,6 +150,16 @@ class ObjectWriter:
         self._block_crc = 0
         self._buffer: bytearray | None = bytearray()
         self._file: _TemporaryFile | None = None
+
+    @property
+    def has_file(self) -> bool:
+        """Whether the object has outgrown INLINE_BYTES: `commit` puts a file in its place."""
+        return self._file is not None
+
+    @property
+    def hash(self) -> bytes:
+        """SHA-512 of the bytes written so far."""
+        return self._digest.digest()
 
     @property
     def size(self) -> int:
@@ -161,7 +196,8 @@ class ObjectWriter:
     def commit(self) -> StoredObject:
         """End the object: it is on disk to stay, or handed back in `inline`.
 
-        A file that is there for an equal object is kept. Raises ValueError after the end, OSError.
+        A file that is there for an equal object is replaced: it may have been damaged, and what is
+        acknowledged is what was just written. Raises ValueError after the end, OSError.
         """
         object_hash = self._digest.digest()
         crcs = bytes(self._crcs)
@@ -174,14 +210,9 @@ class ObjectWriter:
             raise ValueError("the object has been ended")
         path = self._place(object_hash)
         try:
-            if _has_size(path, self._size):
-                # Another writer may have renamed it a moment ago, and not have synced the directory yet.
-                _sync_directory(path.parent)
-                self.abort()
-            else:
-                self._file.rename(path)
-                self._file = None
-                _sync_directory(path.parent)
+            self._file.rename(path)
+            self._file = None
+            _sync_directory(path.parent)
         except BaseException:
             self.abort()
             raise
@@ -208,32 +239,46 @@ class ObjectWriter:
 
 
 class ObjectReader:
-    """An object's bytes, each checked before it is handed out. By one thread at a time."""
+    """An object's bytes, each checked before it is handed out. By one thread at a time.
+
+    Only whole blocks have checksums. So a block of which a part is wanted is read and checked as a whole
+    once, and what is noted of it are the checksums of its pieces: the rest is read piece by piece and checked
+    by those. No bytes are kept in between.
+    """
 
     def __init__(self, descriptor: int, object_hash: bytes, block_crcs: bytes) -> None:
         self._descriptor = descriptor
         self._hash = object_hash
         self._crcs = block_crcs
-        self._last: tuple[int, bytes] = (-1, b"")
+        self._known: tuple[int, list[tuple[int, int]]] = (-1, [])
+        """A block that was checked: its index, and length and CRC of each of its pieces."""
 
     def read(self, offset: int, size: int) -> bytes:
+        """As `parts`, in one."""
+        return b"".join(self.parts(offset, size))
+
+    def parts(self, offset: int, size: int) -> list[bytes]:
         """Bytes [offset, offset + size), fewer at the end of the object, which `block_crcs` tells.
 
-        Raises CorruptObject before any byte of a damaged block is handed out; ValueError after `close`.
+        Raises CorruptObject before any byte of a damaged part is handed out; ValueError after `close`.
         """
         if self._descriptor < 0:
             raise ValueError("the object has been closed")
         if offset < 0 or size <= 0:
-            return b""
-        first, skip = divmod(offset, BLOCK_BYTES)
-        stop = min((offset + size - 1) // BLOCK_BYTES + 1, len(self._crcs) // _CRC_BYTES)
-        blocks = b"".join([self._block(index) for index in range(first, stop)])
-        return blocks if skip == 0 and len(blocks) <= size else blocks[skip : skip + size]
+            return []
+        stop = offset + size
+        blocks = range(
+            offset // BLOCK_BYTES, min((stop - 1) // BLOCK_BYTES + 1, len(self._crcs) // _CRC_BYTES)
+        )
+        parts = []
+        for index in blocks:
+            start = index * BLOCK_BYTES
+            parts += self._part(index, max(0, offset - start), min(BLOCK_BYTES, stop - start))
+        return parts
 
     def close(self) -> None:
         """Let go of the file; may be called twice."""
         descriptor, self._descriptor = self._descriptor, -1
-        self._last = (-1, b"")
         if descriptor >= 0:
             os.close(descriptor)
 
@@ -243,10 +288,29 @@ class ObjectReader:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    def _part(self, index: int, start: int, stop: int) -> list[bytes]:
+        """Bytes [start, stop) of a block."""
+        if self._known[0] != index or (start == 0 and stop == BLOCK_BYTES):
+            data = self._block(index)
+            if start == 0 and stop >= len(data):
+                return [data]
+            view = memoryview(data)
+            pieces = [view[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES)]
+            self._known = index, [(len(piece), zlib.crc32(piece)) for piece in pieces]
+            return [data[start:stop]]
+        known = self._known[1]
+        parts = []
+        for number in range(start // PIECE_BYTES, min((stop - 1) // PIECE_BYTES + 1, len(known))):
+            length, crc = known[number]
+            at = number * PIECE_BYTES
+            data = self._pread(length, index * BLOCK_BYTES + at)
+            if len(data) != length or zlib.crc32(data) != crc:
+                raise CorruptObject(self._hash)
+            low, high = max(0, start - at), min(length, stop - at)
+            parts.append(data if high - low == length else data[low:high])
+        return parts
+
     def _block(self, index: int) -> bytes:
-        # Reads one after the other seldom fall on blocks: the last one is begun in one and ended in the next.
-        if self._last[0] == index:
-            return self._last[1]
         last = (index + 1) * _CRC_BYTES == len(self._crcs)
         data = self._pread(BLOCK_BYTES + last, index * BLOCK_BYTES)
         expected = int.from_bytes(self._crcs[index * _CRC_BYTES : (index + 1) * _CRC_BYTES], "big")
@@ -255,7 +319,6 @@ class ObjectReader:
             raise CorruptObject(self._hash)
         if not last and len(data) < BLOCK_BYTES:
             raise CorruptObject(self._hash)
-        self._last = (index, data)
         return data
 
     def _pread(self, size: int, offset: int) -> bytes:
@@ -313,13 +376,6 @@ class _TemporaryFile:
             os.close(self._descriptor)
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
-
-
-def _has_size(path: Path, size: int) -> bool:
-    try:
-        return path.stat().st_size == size
-    except FileNotFoundError:
-        return False
 
 
 def _sync_directory(path: Path) -> None:

@@ -5,6 +5,9 @@ The texts are those of Pachyderm 1.13, since its clients match on them. No stora
 
 from __future__ import annotations
 
+import errno
+import sqlite3
+
 import grpc
 
 
@@ -66,6 +69,20 @@ def is_a_directory(path: str) -> Fault:
 def unset(what: str) -> Fault:
     """A sub-message that the call needs is absent."""
     return Fault(f"{what} cannot be nil")
+
+
+def store_failed(error: OSError | sqlite3.Error, doing: str = "the store failed") -> Fault:
+    """The disk or the database refused; RESOURCE_EXHAUSTED and an own text where it is for want of space."""
+    if is_full(error):
+        return Fault(f"{doing}: no space left on device", grpc.StatusCode.RESOURCE_EXHAUSTED)
+    return Fault(f"{doing}: {getattr(error, 'strerror', None) or error}")
+
+
+def is_full(error: OSError | sqlite3.Error) -> bool:
+    """Whether more space, a larger quota or a higher limit on files would have let it pass."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def unimplemented(sentence: str) -> Fault:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from itertools import islice
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -11,6 +13,8 @@ from pachgw.localpfs.commits import Commit
 from pachgw.localpfs.repos import Repo
 from pachgw.localpfs.tree import DirEntry, Entry
 from pachgw.pfs.proto import pfs_pb2 as pb
+
+_INFOS_IN_A_PART = 16
 
 
 def timestamp(nanoseconds: int) -> Timestamp:
@@ -24,6 +28,17 @@ def commit_name(repo: str, commit_id: str) -> pb.Commit:
 
 def branch_name(repo: str, name: str) -> pb.Branch:
     return pb.Branch(repo=pb.Repo(name=repo), name=name)
+
+
+def bytes_value(parts: list[bytes]) -> bytes:
+    """A BytesValue of the parts as it is sent. By hand, since the message would copy them once more."""
+    length = sum(map(len, parts))
+    head = bytearray(b"\x0a")  # field 1, length-delimited
+    while length > 0x7F:
+        head.append(length & 0x7F | 0x80)
+        length >>= 7
+    head.append(length)
+    return b"".join((head, *parts))
 
 
 def repo_info(repo: Repo, branches: list[str], access_level: int | None) -> pb.RepoInfo:
@@ -89,3 +104,9 @@ def file_info(
     if objects and not isinstance(entry, DirEntry):
         info.objects.extend([pb.Object(hash=ref.hash.hex()) for ref in entry.objects])
     return info
+
+
+def file_infos(found: Iterator[pb.FileInfo]) -> Iterator[bytes]:
+    """Parts of a serialized FileInfos; one after the other they are it, since its only field is repeated."""
+    while some := list(islice(found, _INFOS_IN_A_PART)):
+        yield pb.FileInfos(file_info=some).SerializeToString()

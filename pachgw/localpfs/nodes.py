@@ -89,6 +89,11 @@ def decode_node(data: bytes) -> Node:
     return Node(level, items[:count], items[count:])
 
 
+def object_list(data: bytes) -> bytes | None:
+    """The encoded objects in a node that is a list of them; None for a directory's node."""
+    return data[len(_LIST_HEAD) :] if data.startswith(_LIST_HEAD) else None
+
+
 class BoundedCache(Generic[T]):
     """Values by key; the least recently used go while the weights sum up to over `limit`. Thread safe."""
 
@@ -129,7 +134,7 @@ class TreeCache:
 
     _ITEM = 250  # of Python objects around one key and its value
 
-    def __init__(self, *, node_bytes: int = 48 << 20, digest_bytes: int = 16 << 20) -> None:
+    def __init__(self, *, node_bytes: int = 32 << 20, digest_bytes: int = 8 << 20) -> None:
         self.nodes: BoundedCache[Node] = BoundedCache(node_bytes)
         self.digests: BoundedCache[bytes] = BoundedCache(digest_bytes)
 
@@ -170,10 +175,10 @@ class Nodes:
 
     def load_objects(self, list_id: bytes) -> bytes:
         """What `save_objects` was given. Raises CorruptNode."""
-        data = self._read(list_id)
-        if not data.startswith(_LIST_HEAD):
+        objects = object_list(self._read(list_id))
+        if objects is None:
             raise CorruptNode(list_id)
-        return data[len(_LIST_HEAD) :]
+        return objects
 
     def save_objects(self, objects: bytes) -> bytes:
         """Store a list of encoded objects; returns its id."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
+import logging
 import os
 from pathlib import Path
 from types import ModuleType
@@ -12,23 +12,32 @@ from types import ModuleType
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc import aio
 
-from pachgw.localpfs import authority, calls, faults
+from pachgw.localpfs import activation, calls, faults, lock
 from pachgw.localpfs.authority import Authority
-from pachgw.localpfs.db import DatabaseError
+from pachgw.localpfs.db import FILE_NAME, DatabaseError, sync_way_to
+from pachgw.localpfs.elsewhere import Elsewhere
 from pachgw.localpfs.faults import Fault
+from pachgw.localpfs.proto import maintenance_pb2
+from pachgw.localpfs.servicer_activation import ActivationCalls
 from pachgw.localpfs.servicer_auth import AuthCalls
 from pachgw.localpfs.servicer_cluster import AdminCalls, HealthCalls, VersionCalls
 from pachgw.localpfs.servicer_commits import CommitCalls
 from pachgw.localpfs.servicer_files import FileCalls
+from pachgw.localpfs.servicer_maintenance import MaintenanceCalls
 from pachgw.localpfs.servicer_repos import RepoCalls
+from pachgw.localpfs.servicer_roles import RoleCalls
+from pachgw.localpfs.servicer_tokens import TokenCalls
 from pachgw.localpfs.servicer_writes import WriteCalls
 from pachgw.localpfs.store import Store
-from pachgw.localpfs.tokens import TokensError, TokensFile, read_tokens
+from pachgw.localpfs.tokensfile import TokensError, read_tokens
+from pachgw.localpfs.upkeep import Upkeep
 from pachgw.localpfs.work import Changes, Workers
 from pachgw.pfs.proto import admin_pb2, auth_pb2, health_pb2, pfs_pb2, version_pb2
 
-MAX_MESSAGE_BYTES = 20 << 20
-"""Of one gRPC message, either way."""
+_log = logging.getLogger(__name__)
+
+_LOOKAHEAD_BYTES = 1 << 20
+"""What gRPC takes of an upload before it is asked for; left to itself it goes up to many times as much."""
 
 _LOCK_WAIT_SECONDS = 5.0
 _LOCK_POLL_SECONDS = 0.05
@@ -53,24 +62,29 @@ class LocalPFSServer:
         tokens: Path | None = None,
     ) -> None:
         """`socket`: path of a unix socket to serve on; `listen`: HOST:PORT, where port 0 takes a free one;
-        `tokens`: a tokens file, which switches auth on."""
+        `tokens`: a tokens file, which switches auth on in a store where it was never on."""
         self._state_dir = state_dir
         self._socket = socket
         self._listen = listen
         self._tokens = tokens
         self._cleanups = contextlib.ExitStack()
         self._server: aio.Server | None = None
+        self._upkeep: Upkeep | None = None
         self.address: str | None = None
         """HOST:PORT that is listened on, once started."""
 
     async def start(self) -> None:
         """Take the lock, open the store, serve. Raises StartError; nothing is left behind then."""
         try:
-            file = None if self._tokens is None else read_tokens(self._tokens)
-            await self._lock()
-            self._server = self._serve(self._open(file))
+            descriptor = await self._lock()
+            base, self._upkeep = self._open()
+            self._server = self._serve(base, self._upkeep)
             self._bind(self._server)
             await self._server.start()
+            if self._socket is not None:
+                with contextlib.suppress(OSError):  # a full disk is still read from
+                    lock.say(descriptor, socket=str(self._socket.absolute()))
+            self._upkeep.start()
         except (TokensError, DatabaseError, OSError) as error:
             await self.stop(0)
             raise StartError(str(error)) from error
@@ -83,54 +97,84 @@ class LocalPFSServer:
         server, self._server = self._server, None
         if server is not None:
             await server.stop(grace_seconds)
+        upkeep, self._upkeep = self._upkeep, None
+        if upkeep is not None:
+            await upkeep.stop()
         # Waits for threads: what they still do for ended calls is finished, not cut off.
         await asyncio.to_thread(self._cleanups.close)
 
-    async def _lock(self) -> None:
+    async def _lock(self) -> int:
         """A predecessor that is ending is waited for."""
         self._state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(self._state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._cleanups.callback(os.close, descriptor)
+        if not (self._state_dir / FILE_NAME).exists():
+            # Whoever made the directory may not have synced that it is there.
+            sync_way_to(self._state_dir)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _LOCK_WAIT_SECONDS
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
+                descriptor = lock.take(self._state_dir)
             except BlockingIOError as error:
                 if loop.time() >= deadline:
                     raise StartError(f"{self._state_dir} is in use by another process") from error
                 await asyncio.sleep(_LOCK_POLL_SECONDS)
+            else:
+                self._cleanups.callback(os.close, descriptor)
+                if "backup_of" in lock.said(self._state_dir) and not (self._state_dir / FILE_NAME).exists():
+                    # Not to be taken for a new store.
+                    raise StartError(f"{self._state_dir} holds a backup that was never completed")
+                lock.say_nothing(descriptor)
+                return descriptor
 
-    def _open(self, file: TokensFile | None) -> calls.Calls:
+    def _open(self) -> tuple[calls.Calls, Upkeep]:
         store = Store(self._state_dir)
         self._cleanups.callback(store.close)
         workers = Workers()
+        upkeep = Upkeep(store, workers)
+        self._cleanups.callback(upkeep.leave)
         self._cleanups.callback(workers.close)
-        if file is not None:
-            store.database.write(authority.seed, file)
-        # Once on, auth stays on: a forgotten option must not open the data.
-        active = store.database.meta("auth") == "active"
-        return calls.Calls(store, Authority(active=active), workers, Changes())
+        if self._tokens is not None:
+            self._seed(store, self._tokens)
+        # What is kept in the store decides, not the option: a start without it opens nothing to everybody.
+        active = activation.state(store.database) == activation.ACTIVE
+        return calls.Calls(store, Authority(active=active), workers, Changes()), upkeep
 
-    def _serve(self, base: calls.Calls) -> aio.Server:
+    @staticmethod
+    def _seed(store: Store, path: Path) -> None:
+        """Switch auth on with the tokens file, in a store where it was never on. Raises TokensError."""
+        match activation.state(store.database):
+            case None:
+                store.database.write(activation.seed, read_tokens(path))
+            case activation.OFF:
+                _log.info("%s is not read: auth was switched off by a call, and stays off", path)
+            case _:
+                _log.info("%s is not read: the store has its own tokens now", path)
+
+    def _serve(self, base: calls.Calls, upkeep: Upkeep) -> aio.Server:
         parts = (base.store, base.authority, base.workers, base.changes)
-        auth = AuthCalls(*parts)
+        auth = ActivationCalls(*parts)
+        auth_calls = [auth, AuthCalls(*parts), TokenCalls(*parts), RoleCalls(*parts)]
         pfs = [RepoCalls(*parts), CommitCalls(*parts), FileCalls(*parts), WriteCalls(*parts)]
         server = aio.server(
             options=[
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_receive_message_length", calls.MAX_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", calls.MAX_MESSAGE_BYTES),
                 ("grpc.so_reuseport", 0),
+                ("grpc.http2.bdp_probe", 0),
+                ("grpc.http2.lookahead_bytes", _LOOKAHEAD_BYTES),
             ]
         )
         server.add_generic_rpc_handlers(
             (
                 calls.handlers(_service(pfs_pb2), pfs, _missing_pfs),
-                calls.handlers(_service(auth_pb2), [auth], auth.missing),
+                calls.handlers(_service(auth_pb2), auth_calls, auth.missing),
                 calls.handlers(_service(version_pb2), [VersionCalls(*parts)], _missing_pfs),
                 calls.handlers(_service(admin_pb2), [AdminCalls(*parts)], _missing_pfs),
                 calls.handlers(_service(health_pb2, "Health"), [HealthCalls(*parts)], _missing_pfs),
+                Elsewhere(),
+                calls.handlers(
+                    _service(maintenance_pb2, "Maintenance"), [MaintenanceCalls(*parts, upkeep)], _missing_pfs
+                ),
             )
         )
         return server

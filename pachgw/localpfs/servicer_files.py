@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
-from google.protobuf.wrappers_pb2 import BytesValue
+import grpc
 
 from pachgw.localpfs import commits, contents, faults, files, infos, opencommits
-from pachgw.localpfs.authority import Caller, Scope
-from pachgw.localpfs.calls import Calls
+from pachgw.localpfs.authority import Authority, Caller, Scope
+from pachgw.localpfs.calls import MAX_MESSAGE_BYTES, Calls
 from pachgw.localpfs.commits import Commit
-from pachgw.localpfs.faults import unset
+from pachgw.localpfs.faults import Fault, unset
 from pachgw.localpfs.globs import is_pattern
 from pachgw.localpfs.paths import clean
+from pachgw.localpfs.store import Store
 from pachgw.localpfs.tree import DirEntry, Entry, FileEntry, ObjectRef
+from pachgw.localpfs.work import Changes, Workers
 from pachgw.pfs.proto import pfs_pb2 as pb
 
-_MAX_CHUNK = 2 << 20
-_MIN_CHUNK = 64 << 10
-_CHUNKS_TOTAL = 16 << 20
-"""Bytes that all messages of GetFile together may hold before they are made smaller than _MAX_CHUNK."""
-
-_READ_AHEAD = 8
-"""With more streams open none reads its next message before the last one was sent."""
+_READS_AT_ONCE = 8
+"""Messages of GetFile that are read, or have been and wait for the event loop: a call that comes meanwhile
+waits for no more than these, and not for one of each stream."""
 
 _HASHED_AT_ONCE = 64
 """A directory of more files is hashed in a thread."""
@@ -39,7 +38,10 @@ def file_repo(file: pb.File, what: str = "file") -> str:
 
 
 class FileCalls(Calls):
-    _streams = 0
+    def __init__(self, store: Store, authority: Authority, workers: Workers, changes: Changes) -> None:
+        super().__init__(store, authority, workers, changes)
+        self._outgoing = contents.Outgoing()
+        self._reads = asyncio.Semaphore(_READS_AT_ONCE)
 
     async def settled(self, repo: str, target: str) -> Commit:
         """The commit, with all that was written into it in its tree. Raises Fault."""
@@ -77,8 +79,9 @@ class FileCalls(Calls):
     def _infos(
         self, commit: Commit, found: Iterator[files.Found], *, objects: bool = False
     ) -> Iterator[pb.FileInfo]:
-        for path, entry in found:
-            yield infos.file_info(commit, path, entry, self.store.tree.entry_hash(entry), objects=objects)
+        with self.store.reading(commit.tree):
+            for path, entry in found:
+                yield infos.file_info(commit, path, entry, self.store.tree.entry_hash(entry), objects=objects)
 
     async def _listed(self, request: pb.ListFileRequest, caller: Caller) -> Iterator[pb.FileInfo]:
         commit = await self._readable(request, caller)
@@ -91,21 +94,37 @@ class FileCalls(Calls):
             for holder, at, entry in found
         )
 
-    async def ListFile(self, request: pb.ListFileRequest, caller: Caller) -> pb.FileInfos:
-        listed = await self._listed(request, caller)
-        return pb.FileInfos(file_info=[i async for batch in self.workers.batches(listed) for i in batch])
+    async def ListFile(self, request: pb.ListFileRequest, caller: Caller) -> bytes:
+        return await self._together(await self._listed(request, caller))
 
-    async def ListFileStream(self, request: pb.ListFileRequest, caller: Caller) -> AsyncIterator[pb.FileInfo]:
-        async for batch in self.workers.batches(await self._listed(request, caller)):
-            for info in batch:
-                yield info
+    async def ListFileStream(self, request: pb.ListFileRequest, caller: Caller) -> AsyncIterator[bytes]:
+        async for message in self._one_by_one(await self._listed(request, caller)):
+            yield message
 
-    async def WalkFile(self, request: pb.WalkFileRequest, caller: Caller) -> AsyncIterator[pb.FileInfo]:
+    async def WalkFile(self, request: pb.WalkFileRequest, caller: Caller) -> AsyncIterator[bytes]:
         commit = await self._readable(request, caller)
         walked = self._infos(commit, files.walk(self.store.tree, commit, request.file.path))
-        async for batch in self.workers.batches(walked):
-            for info in batch:
-                yield info
+        async for message in self._one_by_one(walked):
+            yield message
+
+    async def _together(self, found: Iterator[pb.FileInfo]) -> bytes:
+        """A serialized pfs.FileInfos. Raises Fault where no message holds them all."""
+        answer = bytearray()
+        async for batch in self.workers.batches(infos.file_infos(found)):
+            for part in batch:
+                answer += part
+            if len(answer) > MAX_MESSAGE_BYTES:
+                raise Fault(
+                    f"the answer is a message larger than max ({MAX_MESSAGE_BYTES} bytes)",
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                )
+        return bytes(answer)
+
+    async def _one_by_one(self, found: Iterator[pb.FileInfo]) -> AsyncIterator[bytes]:
+        """Serialized, as they are found."""
+        async for batch in self.workers.batches(info.SerializeToString() for info in found):
+            for message in batch:
+                yield message
 
     async def _globbed(self, request: pb.GlobFileRequest, caller: Caller) -> Iterator[pb.FileInfo]:
         if not request.HasField("commit"):
@@ -117,14 +136,12 @@ class FileCalls(Calls):
         commit = await self.settled(repo, request.commit.id)
         return self._infos(commit, files.matches(self.store.tree, commit.tree, request.pattern))
 
-    async def GlobFile(self, request: pb.GlobFileRequest, caller: Caller) -> pb.FileInfos:
-        globbed = await self._globbed(request, caller)
-        return pb.FileInfos(file_info=[i async for batch in self.workers.batches(globbed) for i in batch])
+    async def GlobFile(self, request: pb.GlobFileRequest, caller: Caller) -> bytes:
+        return await self._together(await self._globbed(request, caller))
 
-    async def GlobFileStream(self, request: pb.GlobFileRequest, caller: Caller) -> AsyncIterator[pb.FileInfo]:
-        async for batch in self.workers.batches(await self._globbed(request, caller)):
-            for info in batch:
-                yield info
+    async def GlobFileStream(self, request: pb.GlobFileRequest, caller: Caller) -> AsyncIterator[bytes]:
+        async for message in self._one_by_one(await self._globbed(request, caller)):
+            yield message
 
     async def DiffFile(self, request: pb.DiffFileRequest, caller: Caller) -> pb.DiffFileResponse:
         if not request.HasField("new_file"):
@@ -148,32 +165,35 @@ class FileCalls(Calls):
         response = pb.DiffFileResponse()
         tree = self.store.tree
         old_tree = DirEntry(None, 0, 0) if old is None else old.tree
-        for below, entry, is_new in files.differences(
-            tree, old_tree, new.tree, old_path, new_path, shallow=shallow
-        ):
-            entry_hash = tree.entry_hash(entry)
-            if is_new:
-                info = infos.file_info(new, _join(new_path, below), entry, entry_hash)
-                response.new_files.append(info)
-            elif old is not None:
-                info = infos.file_info(old, _join(old_path, below), entry, entry_hash)
-                response.old_files.append(info)
+        with self.store.reading(old_tree), self.store.reading(new.tree):
+            for below, entry, is_new in files.differences(
+                tree, old_tree, new.tree, old_path, new_path, shallow=shallow
+            ):
+                entry_hash = tree.entry_hash(entry)
+                if is_new:
+                    info = infos.file_info(new, _join(new_path, below), entry, entry_hash)
+                    response.new_files.append(info)
+                elif old is not None:
+                    info = infos.file_info(old, _join(old_path, below), entry, entry_hash)
+                    response.old_files.append(info)
         return response
 
-    async def GetFile(self, request: pb.GetFileRequest, caller: Caller) -> AsyncIterator[BytesValue]:
+    async def GetFile(self, request: pb.GetFileRequest, caller: Caller) -> AsyncIterator[bytes]:
         commit = await self._readable(request, caller)
-        path = request.file.path
         wanted = contents.Range(request.offset_bytes, request.size_bytes)
-        self._streams += 1
-        try:
-            async for refs in self._objects(commit, path):
+        with self.store.reading(commit.tree):
+            async for refs in self._objects(commit, request.file.path):
                 for span in wanted.cut(iter(refs)):
-                    async for data in self._pieces(span):
-                        yield BytesValue(value=data)
+                    small = contents.small(self.store, span)
+                    if small is None:
+                        async with contextlib.aclosing(self._messages(span)) as messages:
+                            async for message in messages:
+                                yield message
+                                del message  # not kept while the next is read
+                    elif small:
+                        yield infos.bytes_value([small])
                 if wanted.done:
                     return
-        finally:
-            self._streams -= 1
 
     async def _objects(self, commit: Commit, path: str) -> AsyncIterator[tuple[ObjectRef, ...]]:
         """The objects of the file, or of each file that matches. Raises Fault where there is none."""
@@ -193,33 +213,41 @@ class FileCalls(Calls):
         if not found:
             raise faults.file_missing(commit.repo, commit.id, path)
 
-    async def _pieces(self, span: contents.Span) -> AsyncIterator[bytes]:
-        data = contents.small(self.store, span)
-        if data is not None:
-            if data:
-                yield data
-            return
+    async def _messages(self, span: contents.Span) -> AsyncGenerator[bytes, None]:
+        """A part of an object that has a file of its own, as GetFile's messages."""
         pieces = contents.Pieces(self.store, span)
-        coming: asyncio.Future[bytes] | None = None
-        left = span.stop - span.start
+        # Reserved by this call: for the message that is read, and for the one before it while it is sent.
+        taken: list[int] = []
+        coming: asyncio.Future[tuple[bytes, bool]] | None = None
+
+        async def read(size: int) -> tuple[bytes, bool]:
+            async with self._reads:
+                return await self.workers.read(_message, pieces, size)
+
+        def begin() -> asyncio.Future[tuple[bytes, bool]]:
+            taken.append(self._outgoing.take())
+            return asyncio.ensure_future(read(taken[-1]))
+
+        more = True
         try:
-            while left:
-                data = await (coming or self.workers.read(pieces.read, self._chunk))
-                left -= len(data)
-                coming = None
-                if left and self._streams <= _READ_AHEAD:
-                    coming = asyncio.ensure_future(self.workers.read(pieces.read, self._chunk))
-                yield data
+            while more:
+                message, more = await (coming or begin())
+                coming = begin() if more and self._outgoing.is_ample else None
+                yield message
+                del message
+                self._outgoing.give(taken.pop(0))
         finally:
             if coming is not None:
                 coming.cancel()
+            for size in taken:
+                self._outgoing.give(size)
             # In a thread, since one may be reading for this call yet.
             self.workers.clean_up(pieces.close)
 
-    @property
-    def _chunk(self) -> int:
-        """Bytes of a message: many open streams share what memory their messages may take."""
-        return max(_MIN_CHUNK, min(_MAX_CHUNK, _CHUNKS_TOTAL // max(1, self._streams)))
+
+def _message(pieces: contents.Pieces, size: int) -> tuple[bytes, bool]:
+    """The next message, and whether one comes after it. Blocks."""
+    return infos.bytes_value(pieces.read(size)), pieces.left
 
 
 def _join(path: str, below: str) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+import threading
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import ParamSpec, TypeVar
@@ -18,19 +21,30 @@ _log = logging.getLogger(__name__)
 _FIRST_BATCH = 64
 _BATCH = 512
 
+_NICENESS = 5
+"""Of threads that hash, which keep a processor busy: where those are scarce, the event loop goes first."""
+
+_TURN_SECONDS = 0.002
+_TURNS_SECONDS = 0.05
+_PAUSE_SECONDS = 0.02
+"""At most, after a turn that took longer."""
+
 
 class Workers:
-    """Three pools, so that none of the three kinds of work waits for another.
+    """Four pools, so that none of the four kinds of work waits for another.
 
     `write`: transactions, one after the other. `read`: everything long that only reads. `store`: hashing and
-    writing the bytes of uploads.
+    writing the bytes of uploads. `paced`: going through the whole store, which has time.
     """
 
     def __init__(self) -> None:
         cores = os.cpu_count() or 1
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="pfs-write")
         self._readers = ThreadPoolExecutor(min(8, cores + 2), thread_name_prefix="pfs-read")
-        self._storers = ThreadPoolExecutor(min(8, cores + 1), thread_name_prefix="pfs-store")
+        self._storers = ThreadPoolExecutor(
+            min(8, cores + 1), thread_name_prefix="pfs-store", initializer=_step_back
+        )
+        self._upkeep = ThreadPoolExecutor(1, thread_name_prefix="pfs-upkeep")
 
     async def write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.wrap_future(self._writer.submit(function, *args, **kwargs))
@@ -52,10 +66,34 @@ class Workers:
             yield batch
             size = _BATCH
 
+    async def paced(self, values: Generator[T | None, None, None]) -> AsyncGenerator[list[T], None]:
+        """The values in lists, none empty, worked out with pauses as long as the work, in a thread for such.
+
+        None is no value but a place where to pause, which there should be every few milliseconds: in between
+        the thread may hold the interpreter. Closing this closes `values`.
+        """
+        more = True
+        try:
+            while more:
+                found: list[T] = []
+                more = await asyncio.wrap_future(self._upkeep.submit(_take_turns, values, found))
+                if found:
+                    yield found
+        finally:
+            # In the same thread, since it may be at work on them yet.
+            await asyncio.shield(asyncio.wrap_future(self._upkeep.submit(values.close)))
+
     def close(self) -> None:
         """Wait for what runs and end the threads."""
-        for pool in (self._storers, self._readers, self._writer):
+        for pool in (self._upkeep, self._storers, self._readers, self._writer):
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _step_back() -> None:
+    # As Linux has it each thread has its own niceness; elsewhere this is refused, or there is no such thread.
+    thread = threading.get_native_id()
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
 
 
 def _logged(function: Callable[[], None]) -> None:
@@ -67,6 +105,21 @@ def _logged(function: Callable[[], None]) -> None:
 
 def _take(values: Iterator[T], size: int) -> list[T]:
     return list(islice(values, size))
+
+
+def _take_turns(values: Iterator[T | None], found: list[T]) -> bool:
+    """Add the values of a short time; whether there may be more."""
+    began = turn = time.monotonic()
+    for value in values:
+        if value is not None:
+            found.append(value)
+        now = time.monotonic()
+        if now - turn >= _TURN_SECONDS:
+            time.sleep(min(now - turn, _PAUSE_SECONDS))
+            turn = time.monotonic()
+            if turn - began >= _TURNS_SECONDS:
+                return True
+    return False
 
 
 class Changes:

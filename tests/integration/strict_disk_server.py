@@ -1,8 +1,8 @@
-"""The embedded PFS on a disk that keeps only what was synced: `python strict_disk_server.py MIRROR ARGUMENTS...`.
+"""The embedded PFS on a disk that keeps only what was synced: `python strict_disk_server.py MIRROR ARGS...`.
 
-It runs as always; in the directory MIRROR is noted what would have outlived a power cut: the bytes that a file
-had when it was last synced, the entries that a directory had. SQLite's own syncs are in C and not seen here.
-FORGET, a comma-separated list of `files` and `directories`, names syncs that this disk does not heed.
+It runs as always; in the directory MIRROR is noted what would have outlived a power cut: the bytes that a
+file had when it was last synced, the entries that a directory had. SQLite's own syncs are in C and not seen
+here. FORGET, a comma-separated list of `files` and `directories`, names syncs that this disk does not heed.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pachgw.localpfs.tokens import parse_tokens
+from pachgw.localpfs.tokensfile import parse_tokens
 from pachgw.s3.gateway import ACTIONS
 from pachgw.s3.keys import decode_path, encode_key, representable
 

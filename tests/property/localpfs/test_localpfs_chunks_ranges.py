@@ -20,7 +20,7 @@ from pachgw.localpfs.chunks import Chunks
     st.lists(st.tuples(st.integers(-2, 110), st.integers(-2, 110)), max_size=10),
 )
 def test_ranges(data: bytes, steps: list[int], ranges: list[tuple[int, int]]) -> None:
-    small = {"INLINE_BYTES": 10, "BLOCK_BYTES": 16, "_SYNC_BYTES": 32}
+    small = {"INLINE_BYTES": 10, "BLOCK_BYTES": 16, "PIECE_BYTES": 4, "_SYNC_BYTES": 32}
     with tempfile.TemporaryDirectory() as directory, mock.patch.multiple(module, **small):
         chunks = Chunks(Path(directory))
         writer = chunks.writer()

@@ -16,6 +16,7 @@ from pachgw.localpfs import chunks as module
 from pachgw.localpfs.chunks import (
     BLOCK_BYTES,
     INLINE_BYTES,
+    PIECE_BYTES,
     Chunks,
     CorruptObject,
     ObjectWriter,
@@ -238,6 +239,26 @@ def test_a_damaged_block_is_not_served_and_others_are(chunks: Chunks, tmp_path: 
                 assert reader.read(start, 1) == data[start : start + 1]
         with pytest.raises(CorruptObject):
             reader.read(0, len(data))
+
+
+@pytest.mark.parametrize("where", [PIECE_BYTES, 2 * PIECE_BYTES - 1, BLOCK_BYTES - 1])
+def test_what_is_damaged_after_its_block_was_checked_is_not_served(
+    chunks: Chunks, tmp_path: Path, where: int
+) -> None:
+    data = data_of(BLOCK_BYTES + 100)
+    stored = store(chunks, data)
+    (path,) = files_below(tmp_path)
+    with chunks.open(stored.hash, stored.block_crcs) as reader:
+        assert reader.read(0, PIECE_BYTES) == data[:PIECE_BYTES]
+        with path.open("r+b") as file:
+            file.seek(where)
+            file.write(bytes([data[where] ^ 1]))
+        with pytest.raises(CorruptObject):
+            reader.read(where, 1)
+        untouched = 3 * PIECE_BYTES
+        assert reader.read(untouched, PIECE_BYTES) == data[untouched : untouched + PIECE_BYTES]
+        with pytest.raises(CorruptObject):
+            reader.read(0, BLOCK_BYTES)
 
 
 @pytest.mark.parametrize("size", [2 * BLOCK_BYTES, 2 * BLOCK_BYTES + 5])
