@@ -22,13 +22,7 @@ def take(directory: Path) -> int:
 
     Raises BlockingIOError while another process has it, OSError.
     """
-    descriptor = os.open(directory / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+    return _take(directory / FILE_NAME)
 
 
 def say(descriptor: int, **said: str) -> None:
@@ -87,13 +81,7 @@ def remove_objects(directory: Path) -> int:
 
     Raises BlockingIOError where somebody else does, or needs them; OSError.
     """
-    descriptor = os.open(directory / OBJECTS_FILE_NAME, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+    return _take(directory / OBJECTS_FILE_NAME)
 
 
 def keep_objects(directory: Path, *, wait: bool) -> int:
@@ -108,6 +96,16 @@ def keep_objects(directory: Path, *, wait: bool) -> int:
             owner = directory.stat()
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
         fcntl.flock(descriptor, fcntl.LOCK_SH if wait else fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _take(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BaseException:
         os.close(descriptor)
         raise

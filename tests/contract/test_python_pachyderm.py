@@ -19,7 +19,11 @@ import pytest
 from localpfs_process import running
 
 SCRIPT = Path(__file__).with_name("pachyderm_workflows.py")
-WORKFLOWS = re.findall(r"^@workflow\ndef (\w+)", SCRIPT.read_text(encoding="utf-8"), re.MULTILINE)
+WORKFLOWS = [
+    name
+    for script in (SCRIPT, SCRIPT.with_name("pachyderm_auth.py"))
+    for name in re.findall(r"^@workflow\ndef (\w+)", script.read_text(encoding="utf-8"), re.MULTILINE)
+]
 
 NOT_CALLED = {
     "pipelines and jobs; that they are refused in a sentence is tested in test_localpfs_calls.py": (

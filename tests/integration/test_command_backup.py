@@ -399,17 +399,24 @@ def test_a_backup_waits_for_the_collection_of_garbage(state: Path, folder: Path,
             env=environment(),
             stderr=subprocess.PIPE,
             text=True,
+            # A shell that runs the tests in the background has it ignored, and what it starts inherits that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         ) as process:
-            assert process.stderr is not None
-            assert process.stderr.readline() == "pachgw: garbage is being collected; waiting for its end\n"
-            assert not (folder / "copy" / "pfs.sqlite").exists()
-            if interrupt:
-                process.send_signal(signal.SIGINT)
-                assert process.wait(60) == 130
-                assert process.stderr.read() == ""
-                return
-            fcntl.flock(lock, fcntl.LOCK_UN)
-            assert process.wait(60) == 0
+            try:
+                assert process.stderr is not None
+                assert (
+                    process.stderr.readline() == "pachgw: garbage is being collected; waiting for its end\n"
+                )
+                assert not (folder / "copy" / "pfs.sqlite").exists()
+                if interrupt:
+                    process.send_signal(signal.SIGINT)
+                    assert process.wait(60) == 130
+                    assert process.stderr.read() == ""
+                    return
+                fcntl.flock(lock, fcntl.LOCK_UN)
+                assert process.wait(60) == 0
+            finally:
+                process.kill()
     assert contents_of(folder / "copy") == contents_of(state)
 
 
