@@ -19,6 +19,14 @@ DEFAULT_PACHD_PORT = 30650
 EMBEDDED = "embedded"
 KEY_ENCODINGS = ("percent", "strict")
 MAX_PORT = 65535
+ABANDONED_UPLOADS_DAYS = 7
+MAX_DAYS = 3650
+MAX_DOMAIN = 253
+
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+# A number at its end makes it an address (WHATWG URL), below which no name can be.
+_ADDRESS = re.compile(r"(.*\.)?[0-9]+")
 
 
 class ConfigError(Exception):
@@ -52,6 +60,14 @@ class Config:
     """Twisted endpoint descriptions."""
     backend: Cluster | Embedded
     key_encoding: str
+    cache_dir: Path | None
+    """For what can be read from PFS again; None where there is no place for it."""
+    abandoned_uploads_days: int = ABANDONED_UPLOADS_DAYS
+    """So many days after its beginning an upload in parts is removed; 0: never."""
+    domains: tuple[str, ...] = ()
+    """Names of hosts whose subdomains are buckets."""
+    cors_file: Path | None = None
+    """Rules for requests of web pages of other origins."""
 
 
 def load(
@@ -63,6 +79,10 @@ def load(
     pfs_listen: str | None = None,
     pfs_tokens: str | None = None,
     key_encoding: str | None = None,
+    cache_dir: str | None = None,
+    abandoned_uploads_days: str | None = None,
+    domains: Sequence[str] = (),
+    cors: str | None = None,
 ) -> Config:
     """The configuration from the options given and the environment; raises ConfigError."""
     endpoints = tuple(listen) or (DEFAULT_LISTEN,)
@@ -91,7 +111,15 @@ def load(
         address = normal_address(address, source=source)
         _refuse_own_address(address, endpoints, source=source)
         backend = Cluster(address=address, source=source)
-    return Config(listen=endpoints, backend=backend, key_encoding=encoding)
+    return Config(
+        listen=endpoints,
+        backend=backend,
+        key_encoding=encoding,
+        cache_dir=_cache_dir(environ, backend, cache_dir),
+        abandoned_uploads_days=_days(abandoned_uploads_days),
+        domains=tuple(_domain(name) for name in domains),
+        cors_file=None if cors is None else _readable_file(cors, source="--cors"),
+    )
 
 
 def _chosen_backend(environ: Mapping[str, str], pachd: str | None) -> tuple[str, str]:
@@ -224,14 +252,7 @@ def _embedded(
     pfs_tokens: str | None,
 ) -> Embedded:
     directory = state_directory(environ, state_dir)
-    tokens = None
-    if pfs_tokens is not None:
-        tokens = _path(pfs_tokens, source="--pfs-tokens")
-        try:
-            with tokens.open("rb"):
-                pass
-        except OSError as error:
-            raise ConfigError(f"--pfs-tokens {tokens}: {error.strerror}") from None
+    tokens = None if pfs_tokens is None else _readable_file(pfs_tokens, source="--pfs-tokens")
     if pfs_listen is not None:
         _check_host_port(pfs_listen)
     return Embedded(state_dir=directory, pfs_listen=pfs_listen, tokens_file=tokens, source=source)
@@ -258,6 +279,58 @@ def _default_state_dir(environ: Mapping[str, str]) -> Path:
     if not data_home.startswith("/"):
         data_home = "~/.local/share"
     return _path(f"{data_home}/pachgw", source="--state-dir is needed:")
+
+
+def _cache_dir(environ: Mapping[str, str], backend: Cluster | Embedded, given: str | None) -> Path | None:
+    if given is not None:
+        directory = _path(given, source="--cache-dir")
+        try:
+            if directory.exists() and not directory.is_dir():
+                raise ConfigError(f"--cache-dir {directory}: not a directory")
+        except OSError as error:
+            raise ConfigError(f"--cache-dir {directory}: {error.strerror}") from None
+        return directory
+    if isinstance(backend, Embedded):
+        # Beside the data, so that whoever moves or removes a store has the whole of it.
+        return backend.state_dir / "gateway"
+    for directory_name in environ.get("CACHE_DIRECTORY", "").split(":"):
+        if directory_name:
+            return _path(directory_name, source="CACHE_DIRECTORY")
+    cache_home = environ.get("XDG_CACHE_HOME", "")
+    if not cache_home.startswith("/"):
+        cache_home = "~/.cache"
+    try:
+        return _path(f"{cache_home}/pachgw", source="--cache-dir")
+    except ConfigError:
+        # Nothing is lost without it but time.
+        return None
+
+
+def _readable_file(text: str, *, source: str) -> Path:
+    path = _path(text, source=source)
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{source} {path}: {error.strerror}") from None
+    return path
+
+
+def _days(text: str | None) -> int:
+    if text is None:
+        return ABANDONED_UPLOADS_DAYS
+    if not re.fullmatch("[0-9]{1,4}", text) or int(text) > MAX_DAYS:
+        raise ConfigError(
+            f"--abandoned-uploads-days {text}: allowed are days from 1 to {MAX_DAYS}, and 0 for never"
+        )
+    return int(text)
+
+
+def _domain(name: str) -> str:
+    # As hosts are named (RFC 1123 §2.1), without a port: clients may reach the same name on several.
+    if len(name) > MAX_DOMAIN or not _DOMAIN.fullmatch(name) or _ADDRESS.fullmatch(name):
+        raise ConfigError(f"--domain {name}: allowed is the name of a host, for example s3.example.com")
+    return name.lower()
 
 
 def _path(text: str, *, source: str) -> Path:

@@ -6,6 +6,7 @@ import atexit
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.application.service import Service
@@ -20,10 +21,10 @@ from twisted.python.threadpool import ThreadPool
 from pachgw import __version__
 from pachgw.config import Config, Embedded
 from pachgw.localpfs.service import EmbeddedPFS, EmbeddedPFSError, socket_path_for
-from pachgw.messages import RequestHead, Response
 from pachgw.pfs.client import GrpcPFS
-from pachgw.s3.errors import S3Error
-from pachgw.s3.gateway import Gateway, error_response
+from pachgw.s3.cors import Cors, CorsError, parse_cors
+from pachgw.s3.domains import Domains
+from pachgw.s3.gateway import Gateway
 from pachgw.s3.keys import KeyEncoding
 from pachgw.web.app import make_site
 from pachgw.web.site import Site
@@ -62,6 +63,7 @@ class Daemon(Service):
         self._site: Site | None = None
         self._embedded: EmbeddedPFS | None = None
         self._pfs: GrpcPFS | None = None
+        self._gateway: Gateway | None = None
         self._starting: Deferred[None] | None = None
         self._digests = ThreadPool(minthreads=0, maxthreads=DIGEST_THREADS, name="pachgw-digests")
 
@@ -75,6 +77,7 @@ class Daemon(Service):
 
     async def _start(self) -> None:
         self._log.info("pachgw {version} starts", version=__version__)
+        cors = _read_cors(self._config.cors_file)
         backend = self._config.backend
         if isinstance(backend, Embedded):
             address = await self._start_embedded(backend)
@@ -84,11 +87,21 @@ class Daemon(Service):
         self._pfs = GrpcPFS(address, reactor=self._reactor)
         self._pfs.start()
         encoding = KeyEncoding(self._config.key_encoding)
-        gateway = Gateway(self._pfs, offload=self._offload, key_encoding=encoding)
+        gateway = self._gateway = Gateway(
+            self._pfs,
+            offload=self._offload,
+            reactor=self._reactor,
+            cache_dir=self._config.cache_dir,
+            key_encoding=encoding,
+            abandoned_uploads_days=self._config.abandoned_uploads_days,
+            domains=Domains(self._config.domains),
+            cors=cors,
+        )
+        gateway.start()
         self._site = make_site(
             gateway.handle,
             reactor=self._reactor,
-            render_error=_render_error,
+            render_error=gateway.refuse,
             on_error=gateway.explain,
         )
         for description in self._config.listen:
@@ -164,6 +177,8 @@ class Daemon(Service):
             await maybeDeferred(port.stopListening)
         if self._site is not None:
             await self._site.drain(DRAIN_SECONDS)
+        if self._gateway is not None:
+            await self._gateway.stop()
         if self._pfs is not None:
             await self._pfs.stop()
         if self._embedded is not None:
@@ -177,8 +192,15 @@ def _exit_1() -> None:
     os._exit(1)
 
 
-def _render_error(head: RequestHead, code: str, message: str) -> Response:
-    return error_response(head, S3Error(code, message))
+def _read_cors(path: Path | None) -> Cors:
+    if path is None:
+        return Cors()
+    try:
+        return parse_cors(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StartError(f"--cors {path}: {error.strerror}") from error
+    except (CorsError, UnicodeDecodeError) as error:
+        raise StartError(f"--cors {path}: {error}") from error
 
 
 def _url(port: IListeningPort, description: str) -> str:

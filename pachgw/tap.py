@@ -49,6 +49,26 @@ class Options(usage.Options):
             "TOML file of tokens, subjects and scopes that turns auth on in a new store of the embedded PFS",
         ],
         [
+            "cache-dir",
+            None,
+            None,
+            "Directory of what can be read from PFS again: the index of when keys changed"
+            " [default: gateway/ in the state directory; in front of a cluster $CACHE_DIRECTORY,"
+            " else $XDG_CACHE_HOME/pachgw or ~/.cache/pachgw]",
+        ],
+        [
+            "cors",
+            None,
+            None,
+            "TOML file of rules for requests of web pages of other origins [default: none are allowed]",
+        ],
+        [
+            "abandoned-uploads-days",
+            None,
+            None,
+            "Remove uploads in parts so many days after their beginning, 0: never [default: 7]",
+        ],
+        [
             "key-encoding",
             None,
             None,
@@ -60,11 +80,17 @@ class Options(usage.Options):
     def __init__(self) -> None:
         super().__init__()
         self["listen"] = []
+        self["domain"] = []
 
     def opt_listen(self, endpoint: str) -> None:
         """Serve S3 on this Twisted endpoint; may be given more than once
         [default: tcp:30600:interface=127.0.0.1]"""
         self["listen"].append(endpoint)
+
+    def opt_domain(self, name: str) -> None:
+        """Take the part of a host's name before .NAME for the bucket; may be given more than once
+        [default: buckets are in the path only]"""
+        self["domain"].append(name)
 
     def opt_version(self) -> NoReturn:
         """Print the version of pachgw and exit."""
@@ -88,6 +114,10 @@ class Options(usage.Options):
                 pfs_listen=self["pfs-listen"],
                 pfs_tokens=self["pfs-tokens"],
                 key_encoding=self["key-encoding"],
+                cache_dir=self["cache-dir"],
+                abandoned_uploads_days=self["abandoned-uploads-days"],
+                domains=self["domain"],
+                cors=self["cors"],
             )
         except (usage.UsageError, config.ConfigError) as error:
             raise SystemExit(f"pachgw: {error}") from None

@@ -28,13 +28,15 @@ from pachgw.pfs.port import (
 
 AUTH_INACTIVE = "the auth service is not activated"
 
+# What InspectFile says names the commit that a branch stood for.
+_MISSING_PATH = re.compile(r"file .* not found in repo [^ ]* at commit (?P<commit>[^ ]*)", re.DOTALL)
+
 # Every pattern matches a whole text, and those whose middle is a path come first: a path is whatever a user
 # likes, also the text of another error.
 _TEXTS: tuple[tuple[re.Pattern[str], type[PFSError]], ...] = tuple(
     (re.compile(pattern, re.DOTALL), error)
     for pattern, error in (
         (r'file ".*" not found', PathNotFound),
-        (r"file .* not found in repo [^ ]* at commit [^ ]*", PathNotFound),
         (r"path \(.*\) invalid: .*", Invalid),
         (r"name \(.*\) invalid: .*", Invalid),
         (r"(?:[a-z ]+: )?attempted to visit \".*\", but it's not a directory", PathConflict),
@@ -84,6 +86,8 @@ def pfs_error(code: grpc.StatusCode | None, details: str | None, *, token_sent: 
         return NotAuthenticated(text, token_sent=token_sent)
     if code is grpc.StatusCode.PERMISSION_DENIED:
         return NotAuthorized(text)
+    if missing := _MISSING_PATH.fullmatch(text):
+        return PathNotFound(text, commit=missing["commit"])
     for pattern, error in _TEXTS:
         if pattern.fullmatch(text):
             return error(text)

@@ -107,7 +107,11 @@ class CommitNotFound(NotFound):
 
 
 class PathNotFound(NotFound):
-    pass
+    """`commit` is the id of the commit that was looked at, None where the server does not say."""
+
+    def __init__(self, text: str = "", *, commit: str | None = None) -> None:
+        super().__init__(text)
+        self.commit = commit
 
 
 class AlreadyExists(PFSError):
@@ -168,6 +172,9 @@ class Upload(Protocol):
 
     async def delete_path(self, path: str) -> None:
         """Delete the file, or the directory with all below it; nothing there is no error."""
+
+    async def hashes(self) -> tuple[bytes, ...]:
+        """What `finish` will return; after it nothing more is written. Nothing is visible yet."""
 
     async def finish(self) -> tuple[bytes, ...]:
         """Half-close and wait for the commit.

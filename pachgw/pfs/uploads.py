@@ -143,6 +143,7 @@ class PutFileUpload:
         self._hashed = 0
         self._to_hash: deque[tuple[FileHash, tuple[bytes, ...], int]] = deque()
         self._hashing = False
+        self._digested: tuple[bytes, ...] | None = None
 
     async def begin_file(self, path: str) -> None:
         """Begin a file that replaces whatever stands at `path`. Raises PFSError."""
@@ -173,6 +174,22 @@ class PutFileUpload:
             if self._gathered == MESSAGE_BYTES:
                 await self._flush()
 
+    async def hashes(self) -> tuple[bytes, ...]:
+        """The hashes of the files, in order, of which nothing more is written. Raises PFSError."""
+        self._check()
+        if self._call is None:
+            await self._hash_gathered()
+        else:
+            await self._flush()
+            while self._hashed < self._queued:
+                await self._progress(self._idle_seconds)
+        return self._digests()
+
+    def _digests(self) -> tuple[bytes, ...]:
+        if self._digested is None:
+            self._digested = tuple(file_hash.digest() for file_hash in self._hashes)
+        return self._digested
+
     async def finish(self) -> tuple[bytes, ...]:
         """Half-close and wait for the commit; the hashes of the files, in order. Raises PFSError."""
         self._check()
@@ -187,7 +204,7 @@ class PutFileUpload:
             while not self._answered or self._hashed < self._queued:
                 await self._progress(until - self._bridge.reactor.seconds())
         self._over = True
-        return tuple(file_hash.digest() for file_hash in self._hashes)
+        return self._digests()
 
     async def abort(self) -> None:
         """Cancel the call: nothing is committed. Does nothing after the end."""
@@ -329,18 +346,22 @@ class PutFileUpload:
             done += length
         return done
 
+    async def _hash_gathered(self) -> None:
+        """Hash what is to be sent at once; once."""
+        if not self._parts or self._digested is not None:
+            return
+        self._to_hash.append((self._hashes[-1], tuple(self._parts), 0))
+        if self._gathered > INLINE_HASH_BYTES:
+            try:
+                await self._bridge.run(self._hash_all)
+            except Stopped:
+                raise Unavailable("the client of PFS has been stopped") from None
+        else:
+            self._hash_all()
+
     async def _send_at_once(self) -> None:
+        await self._hash_gathered()
         head, parts = self._head or b"", tuple(self._parts)
-        if parts:
-            file_hash = self._hashes[-1]
-            self._to_hash.append((file_hash, parts, 0))
-            if self._gathered > INLINE_HASH_BYTES:
-                try:
-                    await self._bridge.run(self._hash_all)
-                except Stopped:
-                    raise Unavailable("the client of PFS has been stopped") from None
-            else:
-                self._hash_all()
         self._half_closing = True
         try:
             self._call = self._channels.put_file_at_once.future(

@@ -93,6 +93,11 @@ def algorithm_of(name: str) -> str | None:
     return algorithm if name.startswith(HEADER_PREFIX) and algorithm in ALGORITHMS else None
 
 
+def digest_size(algorithm: str) -> int:
+    """Bytes of the checksum."""
+    return _SIZES[algorithm]
+
+
 def parse_base64(algorithm: str, text: str) -> bytes:
     """The digest that the text stands for; raises ValueError unless canonical base64 of its size."""
     try:
@@ -102,3 +107,22 @@ def parse_base64(algorithm: str, text: str) -> bytes:
     if len(digest) != _SIZES[algorithm] or base64.b64encode(digest).decode("ascii") != text:
         raise ValueError(f"not the base64 of {_SIZES[algorithm]} bytes")
     return digest
+
+
+COMBINABLE = ("CRC32", "CRC32C", "CRC64NVME")
+"""Of these the checksum of joined bytes follows from the checksums of the pieces."""
+
+
+def combine(algorithm: str, first: bytes, second: bytes, second_size: int) -> bytes:
+    """The checksum of some bytes followed by `second_size` others, from those of both; of COMBINABLE only."""
+    match algorithm:
+        case "CRC32":
+            function = crt.combine_crc32
+        case "CRC32C":
+            function = crt.combine_crc32c
+        case "CRC64NVME":
+            function = crt.combine_crc64nvme
+        case _:
+            raise ValueError(f"not combinable: {algorithm}")
+    numbers = (int.from_bytes(digest, "big") for digest in (first, second))
+    return cast(int, function(*numbers, second_size)).to_bytes(_SIZES[algorithm], "big")

@@ -41,10 +41,16 @@ def check_conditions(headers: Headers, *, etag: str, last_modified: datetime, is
         raise _not_modified(etag, modified)
 
 
+def check_etag(wanted: str, *, etag: str) -> None:
+    """Return where the tag, a list of tags or `*` names the object; raises PreconditionFailed."""
+    if not _matches(wanted, etag, weak=False):
+        raise _failed("If-Match")
+
+
 def check_conditions_on_missing(headers: Headers, *, key: str) -> None:
     """Return where a write may go on to a key that does not exist.
 
-    If-None-Match holds for it. Raises NoSuchKey for If-Match, as S3 PutObject does.
+    If-None-Match holds for it. Raises NoSuchKey for If-Match, as S3 does for PutObject and DeleteObject.
     """
     if headers("if-match") is not None:
         raise S3Error("NoSuchKey", "The specified key does not exist.", Key=key)

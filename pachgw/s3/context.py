@@ -9,14 +9,20 @@ from datetime import datetime
 from pachgw.messages import RequestBody, RequestHead
 from pachgw.pfs.port import PFS
 from pachgw.s3.auth import Principal
+from pachgw.s3.cors import Cors
 from pachgw.s3.errors import S3Error
+from pachgw.s3.form import Form
+from pachgw.s3.history import History
 from pachgw.s3.keys import KeyEncoding, check_representable, encode_key
 from pachgw.s3.keytables import KeyTables
+from pachgw.s3.metadatabranch import MetadataBranches
 from pachgw.s3.names import BucketRef, parse_bucket
-from pachgw.s3.payload import open_payload
+from pachgw.s3.openuploads import OpenUploads
+from pachgw.s3.payload import PayloadSource, open_payload
 from pachgw.s3.target import Target, check_key_length
 from pachgw.s3.turns import Turns
-from pachgw.streams import Offload, Source, TooLong, read_all
+from pachgw.s3.visible import VisibleCommits
+from pachgw.streams import Offload, TooLong, read_all
 
 XML_BODY_LIMIT = 2 * 1024 * 1024
 """Bytes; a DeleteObjects of 1,000 keys of 1,024 bytes fits, also with each character escaped."""
@@ -28,8 +34,13 @@ class Shared:
 
     turns: Turns
     key_tables: KeyTables
+    history: History
+    visible: VisibleCommits
+    metadata: MetadataBranches
+    uploads: OpenUploads
     offload: Offload
     key_encoding: KeyEncoding
+    cors: Cors
     clock: Callable[[], datetime]
 
 
@@ -43,6 +54,8 @@ class Call:
     body: RequestBody
     pfs: PFS
     shared: Shared
+    form: Form | None = None
+    """The fields of a form upload, for PostObject only; `body` is what follows them."""
 
     @property
     def bucket(self) -> str:
@@ -66,17 +79,20 @@ class Call:
         """The key's path for an action that only reads: any key has one."""
         return encode_key(self.key)
 
-    def open_body(self) -> Source:
+    def open_body(self) -> PayloadSource:
         """The body's payload, unframed; read() raises S3Error where it is not what was signed."""
         return open_payload(self.head, self.principal.payload, self.body, self.shared.offload)
 
-    async def read_xml(self) -> bytes:
-        """The whole body of an action that takes XML. Raises MaxMessageLengthExceeded, and as open_body."""
+    async def read_xml(self, limit: int = XML_BODY_LIMIT) -> bytes:
+        """The whole body of an action that takes XML, at most `limit` bytes.
+
+        Raises MaxMessageLengthExceeded, and as open_body.
+        """
         if self.body.content_length == 0:
             return b""
         source = self.open_body()
         try:
-            return await read_all(source, XML_BODY_LIMIT)
+            return await read_all(source, limit)
         except TooLong:
             raise S3Error("MaxMessageLengthExceeded", "Your request was too big.") from None
         finally:

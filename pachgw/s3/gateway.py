@@ -7,19 +7,49 @@ becomes S3's XML here; anything else is the web layer's to report.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from twisted.internet.interfaces import IReactorTime
 
 from pachgw.messages import RequestBody, RequestHead, Response
 from pachgw.pfs.port import BranchNotFound, NotAuthorized, PFSError, RepoNotFound, Sessions
-from pachgw.s3.actions import buckets, listings, objects, writes
-from pachgw.s3.auth import Principal, authenticate
+from pachgw.s3.action import Action
+from pachgw.s3.actions import (
+    answers,
+    attributes,
+    buckets,
+    completing,
+    copies,
+    deletes,
+    forms,
+    listings,
+    objects,
+    parts,
+    tags,
+    uploads,
+    versions,
+    writes,
+)
+from pachgw.s3.auth import Principal, SecretOf, authenticate, verify_form
 from pachgw.s3.context import Call, Shared
+from pachgw.s3.cors import Cors
+from pachgw.s3.domains import Domains
 from pachgw.s3.errors import NotModified, S3Error, from_pfs
+from pachgw.s3.form import Form, read_form
+from pachgw.s3.history import History
+from pachgw.s3.hoisted import unhoist
 from pachgw.s3.keys import KeyEncoding
 from pachgw.s3.keytables import KeyTables
-from pachgw.s3.operation import Action, choose_operation, refuse_unsupported_headers
-from pachgw.s3.target import Target, parse_target
+from pachgw.s3.metadatabranch import MetadataBranches
+from pachgw.s3.openuploads import ABANDONED_DAYS, OpenUploads
+from pachgw.s3.operation import choose_operation, refuse_unsupported_headers
+from pachgw.s3.sweeping import Sweeper
+from pachgw.s3.target import Query, Target
 from pachgw.s3.turns import Turns
+from pachgw.s3.visible import VisibleCommits
 from pachgw.s3.xml import render_error
 from pachgw.streams import Offload
 
@@ -32,13 +62,29 @@ ACTIONS: dict[Action, ActionFunction] = {
     Action.DELETE_BUCKET: buckets.delete_bucket,
     Action.GET_BUCKET_LOCATION: buckets.get_bucket_location,
     Action.GET_BUCKET_VERSIONING: buckets.get_bucket_versioning,
+    Action.PUT_BUCKET_VERSIONING: versions.put_bucket_versioning,
     Action.LIST_OBJECTS: listings.list_objects,
     Action.LIST_OBJECTS_V2: listings.list_objects_v2,
+    Action.LIST_OBJECT_VERSIONS: versions.list_object_versions,
     Action.GET_OBJECT: objects.get_object,
     Action.HEAD_OBJECT: objects.head_object,
     Action.PUT_OBJECT: writes.put_object,
-    Action.DELETE_OBJECT: writes.delete_object,
-    Action.DELETE_OBJECTS: writes.delete_objects,
+    Action.COPY_OBJECT: copies.copy_object,
+    Action.GET_OBJECT_ATTRIBUTES: attributes.get_object_attributes,
+    Action.GET_OBJECT_TAGGING: tags.get_object_tagging,
+    Action.PUT_OBJECT_TAGGING: tags.put_object_tagging,
+    Action.DELETE_OBJECT_TAGGING: tags.delete_object_tagging,
+    Action.DELETE_OBJECT: deletes.delete_object,
+    Action.DELETE_OBJECTS: deletes.delete_objects,
+    Action.POST_OBJECT: forms.post_object,
+    Action.CREATE_MULTIPART_UPLOAD: uploads.create_multipart_upload,
+    Action.UPLOAD_PART: parts.upload_part,
+    Action.UPLOAD_PART_COPY: parts.upload_part_copy,
+    Action.COMPLETE_MULTIPART_UPLOAD: completing.complete_multipart_upload,
+    Action.ABORT_MULTIPART_UPLOAD: uploads.abort_multipart_upload,
+    Action.LIST_PARTS: parts.list_parts,
+    Action.LIST_MULTIPART_UPLOADS: uploads.list_multipart_uploads,
+    **answers.SETTINGS,
 }
 
 KEY_TABLES_BYTES = 64 * 1024 * 1024
@@ -50,43 +96,106 @@ def _now() -> datetime:
 
 
 class Gateway:
-    """S3 on top of a PFS; holds no data of its own but listings of finished commits."""
+    """S3 on top of a PFS; holds no data of its own but what it has read of finished commits."""
 
     def __init__(
         self,
         sessions: Sessions,
         *,
         offload: Offload,
+        reactor: IReactorTime,
+        cache_dir: Path | None = None,
         key_encoding: KeyEncoding = KeyEncoding.PERCENT,
+        domains: Domains | None = None,
+        cors: Cors | None = None,
+        abandoned_uploads_days: int = ABANDONED_DAYS,
         clock: Callable[[], datetime] = _now,
     ) -> None:
+        """`cache_dir` is for what can be read from PFS again; None: it is read again and again.
+
+        `domains` are those whose subdomains are buckets, `cors` the rules for requests of web pages.
+        An upload in parts is removed `abandoned_uploads_days` after its beginning; 0: never.
+        """
         self._sessions = sessions
+        self._domains = domains or Domains()
+        turns = Turns()
+        metadata = MetadataBranches(turns, clock)
+        self._history = History(cache_dir, metadata=metadata, offload=offload, reactor=reactor)
+        self._uploads = OpenUploads(
+            turns, reactor=reactor, clock=clock, abandoned_days=abandoned_uploads_days
+        )
+        self._sweeper = Sweeper(metadata, clock)
         self._shared = Shared(
-            turns=Turns(),
+            turns=turns,
+            metadata=metadata,
             key_tables=KeyTables(KEY_TABLES_BYTES),
+            history=self._history,
+            visible=VisibleCommits(self._history),
+            uploads=self._uploads,
             offload=offload,
             key_encoding=key_encoding,
+            cors=cors or Cors(),
             clock=clock,
         )
+
+    def start(self) -> None:
+        """Begin to open what is in the cache directory; after the daemon has forked."""
+        self._history.start()
+
+    async def stop(self) -> None:
+        """End what is done behind the requests; to be called when those have ended."""
+        self._sweeper.stop()
+        await self._uploads.stop()
+        await self._history.stop()
 
     async def handle(self, head: RequestHead, body: RequestBody) -> Response:
         """The answer to one request; what is wrong with it, or with PFS, is in the answer already."""
         try:
-            return await self._answer(head, parse_target(head.raw_uri), body)
+            target = self._domains.target_of(head)
+            if head.method == "OPTIONS":
+                return self._shared.cors.preflight(head, target)
+            return self._for_origin(head, await self._answer(head, target, body))
         except (NotModified, S3Error, PFSError) as error:
-            return _explain(head, error)
+            return self._explain(head, error)
 
     def explain(self, head: RequestHead, error: Exception) -> Response | None:
         """The answer for an error of a Response's body before its first byte; None for one nobody expects."""
-        return _explain(head, error) if isinstance(error, S3Error | PFSError) else None
+        return self._explain(head, error) if isinstance(error, S3Error | PFSError) else None
+
+    def refuse(self, head: RequestHead, code: str, message: str) -> Response:
+        """The answer to a request that is not handled, with one of S3's codes."""
+        return self._explain(head, S3Error(code, message))
 
     async def _answer(self, head: RequestHead, target: Target, body: RequestBody) -> Response:
+        signed = head
+        head, target = unhoist(head, target)
         action = choose_operation(head.method, target, head.header)
-        principal = await self._authenticate(head)
+        host_bucket = target.bucket if target.in_host else None
+        principal = await self._authenticated(
+            head,
+            lambda secret_of: authenticate(
+                signed, now=self._shared.clock(), secret_of=secret_of, host_bucket=host_bucket
+            ),
+        )
         refuse_unsupported_headers(head.header, action)
+        form: Form | None = None
+        if action is Action.POST_OBJECT:
+            # Who sends a form says so in its fields.
+            form = await read_form(head, body, bucket=target.bucket or "")
+            principal = await self._authenticated(head, partial(self._judge_form, principal, form))
+        if principal.access_key_id is None:
+            self._shared.cors.check_unsigned(head, target)
         # The access key is the Pachyderm token.
         pfs = self._sessions.session(principal.access_key_id, request_id=head.request_id)
-        call = Call(head=head, target=target, principal=principal, body=body, pfs=pfs, shared=self._shared)
+        call = Call(
+            head=head,
+            target=target,
+            principal=principal,
+            body=body,
+            pfs=pfs,
+            shared=self._shared,
+            form=form,
+        )
         try:
             return await _perform(action, call)
         except (RepoNotFound, BranchNotFound):
@@ -94,7 +203,13 @@ class Gateway:
             await pfs.who_am_i()
             raise
 
-    async def _authenticate(self, head: RequestHead) -> Principal:
+    def _judge_form(self, principal: Principal, form: Form, secret_of: SecretOf) -> Principal:
+        if principal.access_key_id is not None:
+            raise S3Error("InvalidRequest", "A form is signed in its fields, and nowhere else.")
+        return verify_form(form.fields, now=self._shared.clock(), secret_of=secret_of)
+
+    async def _authenticated(self, head: RequestHead, judge: Callable[[SecretOf], Principal]) -> Principal:
+        """What `judge` returns. A signature that it refuses was of a good token, or is told otherwise."""
         asked_for: list[str] = []
 
         def secret_of(access_key_id: str) -> str:
@@ -102,12 +217,47 @@ class Gateway:
             return access_key_id
 
         try:
-            return authenticate(head, now=self._shared.clock(), secret_of=secret_of)
+            return judge(secret_of)
         except S3Error as error:
             if error.code == "SignatureDoesNotMatch" and asked_for:
                 # A key that is no good token is told so, whatever it signed.
                 await self._sessions.session(asked_for[0], request_id=head.request_id).who_am_i()
             raise
+
+    def _explain(self, head: RequestHead, error: NotModified | S3Error | PFSError) -> Response:
+        """The answer for an error; for HEAD the web layer leaves the body out."""
+        target = self._target_of(head)
+        if isinstance(error, NotModified):
+            return self._for_origin(head, Response(status=304, headers=error.headers))
+        if isinstance(error, PFSError):
+            query = target.query if target else Query()
+            error = from_pfs(
+                error,
+                bucket=(target.bucket if target else None) or "",
+                key=(target.key if target else None) or "",
+                version_id=query.get("versionId") or "",
+            )
+        resource = target.resource if target else head.raw_uri.partition(b"?")[0].decode("utf-8", "replace")
+        response = Response(
+            status=error.status,
+            headers=(("Content-Type", "application/xml"), *error.headers),
+            body=render_error(error.code, error.message, resource, head.request_id, error.fields),
+        )
+        return self._for_origin(head, response)
+
+    def _for_origin(self, head: RequestHead, response: Response) -> Response:
+        """The answer with what a browser wants to see before a page of another origin gets it."""
+        if not self._shared.cors:
+            return response
+        more = self._shared.cors.headers_for(head, self._target_of(head))
+        return replace(response, headers=response.headers + more) if more else response
+
+    def _target_of(self, head: RequestHead) -> Target | None:
+        """What the request is about, None where that cannot be told."""
+        try:
+            return self._domains.target_of(head)
+        except S3Error:
+            return None
 
 
 async def _perform(action: Action, call: Call) -> Response:
@@ -123,35 +273,3 @@ async def _perform(action: Action, call: Call) -> Response:
             else:
                 await call.pfs.inspect_repo(ref.repo)
         raise
-
-
-def error_response(head: RequestHead, error: S3Error) -> Response:
-    """The XML answer for an error; for HEAD the web layer leaves the body out."""
-    target = _target_of(head)
-    resource = target.resource if target else head.raw_uri.partition(b"?")[0].decode("utf-8", "replace")
-    return Response(
-        status=error.status,
-        headers=(("Content-Type", "application/xml"), *error.headers),
-        body=render_error(error.code, error.message, resource, head.request_id, error.fields),
-    )
-
-
-def _explain(head: RequestHead, error: NotModified | S3Error | PFSError) -> Response:
-    match error:
-        case NotModified():
-            return Response(status=304, headers=error.headers)
-        case S3Error():
-            return error_response(head, error)
-    target = _target_of(head)
-    if target is None:
-        return error_response(head, from_pfs(error))
-    names = {"bucket": target.bucket or "", "key": target.key or ""}
-    return error_response(head, from_pfs(error, **names, version_id=target.query.get("versionId") or ""))
-
-
-def _target_of(head: RequestHead) -> Target | None:
-    """What the request is about, None where that cannot be told."""
-    try:
-        return parse_target(head.raw_uri)
-    except S3Error:
-        return None

@@ -37,6 +37,8 @@ def parse_http_date(text: str) -> datetime | None:
 
 
 def iso_timestamp(moment: datetime) -> str:
-    """An aware time as S3's XML writes it, in UTC, cut to the millisecond: 2009-10-12T17:50:30.000Z."""
-    utc = moment.astimezone(UTC)
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+    """An aware time as S3's XML writes it, in UTC: 2009-10-12T17:50:30.000Z.
+
+    Cut to the second, as Last-Modified is: clients compare the two.
+    """
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.000Z"

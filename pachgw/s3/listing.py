@@ -107,15 +107,12 @@ def parse_list_params(query: Query, *, version: int) -> ListParams:
     max-keys over 1,000 is 1,000, as S3 does. Parameters of the other version are ignored, as S3 does. Raises
     InvalidArgument.
     """
-    encoding = query.get("encoding-type")
-    if encoding not in (None, "", "url"):
-        raise _invalid("encoding-type", encoding or "", "Invalid Encoding Method specified in Request")
     params = ListParams(
         version=version,
         prefix=query.get("prefix") or "",
         delimiter=query.get("delimiter") or "",
-        max_keys=_max_keys(query.get("max-keys")),
-        encode_urls=encoding == "url",
+        max_keys=parse_max_keys(query.get("max-keys")),
+        encode_urls=parse_encoding(query.get("encoding-type")),
     )
     if version == 1:
         return replace(params, marker=query.get("marker") or "")
@@ -129,7 +126,15 @@ def parse_list_params(query: Query, *, version: int) -> ListParams:
     )
 
 
-def _max_keys(text: str | None) -> int:
+def parse_encoding(text: str | None) -> bool:
+    """Whether names are to be percent-encoded; raises InvalidArgument for another encoding-type than url."""
+    if text not in (None, "", "url"):
+        raise _invalid("encoding-type", text or "", "Invalid Encoding Method specified in Request")
+    return text == "url"
+
+
+def parse_max_keys(text: str | None) -> int:
+    """The number of entries that max-keys allows, at most MAX_KEYS; raises InvalidArgument."""
     if not text:
         return MAX_KEYS
     if not re.fullmatch(r"[+-]?[0-9]{1,12}", text) or abs(number := int(text)) > _MAX_INTEGER:
@@ -169,12 +174,12 @@ def build_page(keys: SortedKeys, params: ListParams, *, commit: str | None = Non
     prefix = params.prefix.encode()
     delimiter = params.delimiter.encode()
     index = keys.lower_bound(max(prefix, _first_after(params)))
-    end = keys.lower_bound(_behind(prefix)) if prefix else len(keys)
+    end = keys.lower_bound(behind(prefix)) if prefix else len(keys)
     contents: list[KeyEntry] = []
     common_prefixes: list[str] = []
     last = ""
     while index < end and len(contents) + len(common_prefixes) < params.max_keys:
-        common = _common_prefix(keys.key_at(index), prefix, delimiter)
+        common = common_prefix_of(keys.key_at(index), prefix, delimiter)
         if common is None:
             entry = keys.entry_at(index)
             contents.append(entry)
@@ -183,7 +188,7 @@ def build_page(keys: SortedKeys, params: ListParams, *, commit: str | None = Non
         else:
             last = common.decode()
             common_prefixes.append(last)
-            index = keys.lower_bound(_behind(common))
+            index = keys.lower_bound(behind(common))
     is_truncated = index < end and params.max_keys > 0
     return Page(
         contents=tuple(contents),
@@ -208,20 +213,21 @@ def _first_after(params: ListParams) -> bytes:
     if not after:
         return b""
     if params.version == 1 or params.token is not None:
-        common = _common_prefix(after, params.prefix.encode(), params.delimiter.encode())
+        common = common_prefix_of(after, params.prefix.encode(), params.delimiter.encode())
         if common is not None:
-            return _behind(common)
+            return behind(common)
     return after + b"\x00"
 
 
-def _common_prefix(key: bytes, prefix: bytes, delimiter: bytes) -> bytes | None:
+def common_prefix_of(key: bytes, prefix: bytes, delimiter: bytes) -> bytes | None:
+    """The part of the key up to the first delimiter behind the prefix, with it; None where there is none."""
     if not delimiter:
         return None
     found = key.find(delimiter, len(prefix))
     return None if found < 0 else key[: found + len(delimiter)]
 
 
-def _behind(prefix: bytes) -> bytes:
+def behind(prefix: bytes) -> bytes:
     """The least string greater than all that start with the prefix; its bytes are UTF-8, so none is 255."""
     return prefix[:-1] + bytes((prefix[-1] + 1,))
 

@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass
 
 from pachgw.s3.errors import S3Error
+from pachgw.s3.reserved import is_reserved
 
 DEFAULT_BRANCH = "master"
 
@@ -47,7 +48,8 @@ def parse_bucket(bucket: str) -> BucketRef:
     """The repo, branch and commit of a bucket's name.
 
     Raises InvalidBucketName for what no bucket can be called: a character that PFS does not take, an empty
-    part, more than 255 characters, a branch that PFS would take for a commit, three parts without a commit.
+    part, more than 255 characters, a branch that PFS would take for a commit or that is reserved, three parts
+    without a commit.
     """
     parts = bucket.split(".")
     if len(bucket) > MAX_BUCKET_NAME or len(parts) > 3 or not all(map(_PART.fullmatch, parts)):
@@ -59,7 +61,7 @@ def parse_bucket(bucket: str) -> BucketRef:
     if len(qualifiers) > 1:
         raise _invalid(bucket)
     branch = qualifiers[0] if qualifiers else DEFAULT_BRANCH
-    if _COMMIT_ID.search(branch):
+    if _COMMIT_ID.search(branch) or is_reserved(branch):
         raise _invalid(bucket)
     return BucketRef(repo=repo, branch=branch, commit=commit)
 

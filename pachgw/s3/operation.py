@@ -9,40 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, StrEnum
 
-from pachgw.s3.errors import S3Error
+from pachgw.s3.action import Action, Kind
+from pachgw.s3.errors import S3Error, acl_not_supported
 from pachgw.s3.target import Query, Target
 
 Headers = Callable[[str], str | None]
 """The value of a header by its name in lower case, None where it was not sent."""
-
-
-class Action(StrEnum):
-    """S3's actions by their names in the API reference; those outside ROUTES are answered NotImplemented."""
-
-    LIST_BUCKETS = "ListBuckets"
-    CREATE_BUCKET = "CreateBucket"
-    HEAD_BUCKET = "HeadBucket"
-    DELETE_BUCKET = "DeleteBucket"
-    GET_BUCKET_LOCATION = "GetBucketLocation"
-    GET_BUCKET_VERSIONING = "GetBucketVersioning"
-    LIST_OBJECTS = "ListObjects"
-    LIST_OBJECTS_V2 = "ListObjectsV2"
-    GET_OBJECT = "GetObject"
-    HEAD_OBJECT = "HeadObject"
-    PUT_OBJECT = "PutObject"
-    COPY_OBJECT = "CopyObject"
-    DELETE_OBJECT = "DeleteObject"
-    DELETE_OBJECTS = "DeleteObjects"
-
-
-class Kind(Enum):
-    """What a target is; the value is S3's ResourceType."""
-
-    SERVICE = "SERVICE"
-    BUCKET = "BUCKET"
-    OBJECT = "OBJECT"
 
 
 def _names(text: str) -> frozenset[str]:
@@ -72,14 +45,77 @@ _OVERRIDES = {
     "response-content-disposition": "Content-Disposition",
     "response-content-encoding": "Content-Encoding",
 }
-_READING = _names("versionId") | frozenset(_OVERRIDES)
+_READING = _names("versionId partNumber") | frozenset(_OVERRIDES)
+
+# What can be asked, set or removed for a bucket, by the query name that says so.
+_SETTINGS = {
+    "GET": {
+        Action.GET_BUCKET_ACL: "acl",
+        Action.GET_BUCKET_TAGGING: "tagging",
+        Action.GET_BUCKET_POLICY: "policy",
+        Action.GET_BUCKET_POLICY_STATUS: "policyStatus",
+        Action.GET_BUCKET_CORS: "cors",
+        Action.GET_BUCKET_LIFECYCLE_CONFIGURATION: "lifecycle",
+        Action.GET_BUCKET_ENCRYPTION: "encryption",
+        Action.GET_OBJECT_LOCK_CONFIGURATION: "object-lock",
+        Action.GET_BUCKET_LOGGING: "logging",
+        Action.GET_BUCKET_NOTIFICATION_CONFIGURATION: "notification",
+        Action.GET_BUCKET_WEBSITE: "website",
+        Action.GET_BUCKET_REPLICATION: "replication",
+        Action.GET_BUCKET_REQUEST_PAYMENT: "requestPayment",
+        Action.GET_BUCKET_ACCELERATE_CONFIGURATION: "accelerate",
+        Action.GET_PUBLIC_ACCESS_BLOCK: "publicAccessBlock",
+        Action.GET_BUCKET_OWNERSHIP_CONTROLS: "ownershipControls",
+        Action.GET_BUCKET_ANALYTICS_CONFIGURATION: "analytics id",
+        Action.LIST_BUCKET_ANALYTICS_CONFIGURATIONS: "analytics",
+        Action.GET_BUCKET_INTELLIGENT_TIERING_CONFIGURATION: "intelligent-tiering id",
+        Action.LIST_BUCKET_INTELLIGENT_TIERING_CONFIGURATIONS: "intelligent-tiering",
+        Action.GET_BUCKET_INVENTORY_CONFIGURATION: "inventory id",
+        Action.LIST_BUCKET_INVENTORY_CONFIGURATIONS: "inventory",
+        Action.GET_BUCKET_METRICS_CONFIGURATION: "metrics id",
+        Action.LIST_BUCKET_METRICS_CONFIGURATIONS: "metrics",
+    },
+    "PUT": {
+        Action.PUT_BUCKET_ACL: "acl",
+        Action.PUT_BUCKET_REQUEST_PAYMENT: "requestPayment",
+        Action.PUT_BUCKET_OWNERSHIP_CONTROLS: "ownershipControls",
+    },
+    "DELETE": {
+        Action.DELETE_BUCKET_TAGGING: "tagging",
+        Action.DELETE_BUCKET_POLICY: "policy",
+        Action.DELETE_BUCKET_LIFECYCLE: "lifecycle",
+        Action.DELETE_BUCKET_ENCRYPTION: "encryption",
+        Action.DELETE_BUCKET_WEBSITE: "website",
+        Action.DELETE_BUCKET_REPLICATION: "replication",
+        Action.DELETE_PUBLIC_ACCESS_BLOCK: "publicAccessBlock",
+    },
+}
+_OBJECT_SETTINGS = (
+    (Action.GET_OBJECT_ACL, "GET", "acl"),
+    (Action.PUT_OBJECT_ACL, "PUT", "acl"),
+    (Action.GET_OBJECT_RETENTION, "GET", "retention"),
+    (Action.GET_OBJECT_LEGAL_HOLD, "GET", "legal-hold"),
+)
 
 # The more a row requires, the earlier it stands among those of its method and kind.
 ROUTES = (
-    Route(action=Action.LIST_BUCKETS, method="GET", kind=Kind.SERVICE),
+    Route(
+        action=Action.LIST_BUCKETS,
+        method="GET",
+        kind=Kind.SERVICE,
+        allowed=_names("prefix max-buckets continuation-token bucket-region"),
+    ),
     Route(action=Action.LIST_BUCKETS, method="HEAD", kind=Kind.SERVICE),
     Route(action=Action.GET_BUCKET_LOCATION, method="GET", kind=Kind.BUCKET, required=_names("location")),
     Route(action=Action.GET_BUCKET_VERSIONING, method="GET", kind=Kind.BUCKET, required=_names("versioning")),
+    Route(action=Action.PUT_BUCKET_VERSIONING, method="PUT", kind=Kind.BUCKET, required=_names("versioning")),
+    Route(
+        action=Action.LIST_OBJECT_VERSIONS,
+        method="GET",
+        kind=Kind.BUCKET,
+        required=_names("versions"),
+        allowed=_names("prefix delimiter max-keys encoding-type key-marker version-id-marker"),
+    ),
     Route(
         action=Action.LIST_OBJECTS_V2,
         method="GET",
@@ -92,10 +128,89 @@ ROUTES = (
     Route(action=Action.CREATE_BUCKET, method="PUT", kind=Kind.BUCKET),
     Route(action=Action.DELETE_BUCKET, method="DELETE", kind=Kind.BUCKET),
     Route(action=Action.DELETE_OBJECTS, method="POST", kind=Kind.BUCKET, required=_names("delete")),
+    Route(action=Action.POST_OBJECT, method="POST", kind=Kind.BUCKET),
+    Route(
+        action=Action.GET_OBJECT_TAGGING,
+        method="GET",
+        kind=Kind.OBJECT,
+        required=_names("tagging"),
+        allowed=_names("versionId"),
+    ),
+    Route(
+        action=Action.PUT_OBJECT_TAGGING,
+        method="PUT",
+        kind=Kind.OBJECT,
+        required=_names("tagging"),
+        allowed=_names("versionId"),
+    ),
+    Route(
+        action=Action.DELETE_OBJECT_TAGGING,
+        method="DELETE",
+        kind=Kind.OBJECT,
+        required=_names("tagging"),
+        allowed=_names("versionId"),
+    ),
+    Route(
+        action=Action.GET_OBJECT_ATTRIBUTES,
+        method="GET",
+        kind=Kind.OBJECT,
+        required=_names("attributes"),
+        allowed=_names("versionId"),
+    ),
+    Route(
+        action=Action.LIST_MULTIPART_UPLOADS,
+        method="GET",
+        kind=Kind.BUCKET,
+        required=_names("uploads"),
+        allowed=_names("prefix delimiter max-uploads encoding-type key-marker upload-id-marker"),
+    ),
+    Route(action=Action.CREATE_MULTIPART_UPLOAD, method="POST", kind=Kind.OBJECT, required=_names("uploads")),
+    Route(
+        action=Action.UPLOAD_PART,
+        method="PUT",
+        kind=Kind.OBJECT,
+        required=_names("partNumber uploadId"),
+    ),
+    Route(
+        action=Action.UPLOAD_PART_COPY,
+        method="PUT",
+        kind=Kind.OBJECT,
+        required=_names("partNumber uploadId"),
+        copy=True,
+    ),
+    Route(
+        action=Action.COMPLETE_MULTIPART_UPLOAD, method="POST", kind=Kind.OBJECT, required=_names("uploadId")
+    ),
+    Route(
+        action=Action.ABORT_MULTIPART_UPLOAD, method="DELETE", kind=Kind.OBJECT, required=_names("uploadId")
+    ),
+    Route(
+        action=Action.LIST_PARTS,
+        method="GET",
+        kind=Kind.OBJECT,
+        required=_names("uploadId"),
+        allowed=_names("max-parts part-number-marker encoding-type"),
+    ),
+    Route(action=Action.COPY_OBJECT, method="PUT", kind=Kind.OBJECT, copy=True),
     Route(action=Action.GET_OBJECT, method="GET", kind=Kind.OBJECT, allowed=_READING),
     Route(action=Action.HEAD_OBJECT, method="HEAD", kind=Kind.OBJECT, allowed=_READING),
     Route(action=Action.PUT_OBJECT, method="PUT", kind=Kind.OBJECT),
     Route(action=Action.DELETE_OBJECT, method="DELETE", kind=Kind.OBJECT, allowed=_names("versionId")),
+    *(
+        Route(action=action, method=method, kind=Kind.BUCKET, required=_names(name))
+        for method, actions in _SETTINGS.items()
+        for action, name in actions.items()
+    ),
+    *(
+        Route(
+            action=action,
+            method=method,
+            kind=Kind.OBJECT,
+            required=_names(name),
+            allowed=_names("versionId"),
+        )
+        for action, method, name in _OBJECT_SETTINGS
+    ),
 )
 
 # What S3 has actions for; of the rest of the methods it says 405 whatever the query.
@@ -161,7 +276,10 @@ def response_overrides(query: Query) -> dict[str, str]:
 _REFUSED_ALWAYS = tuple(
     sorted(
         _names(
-            "x-amz-expected-bucket-owner"
+            "x-amz-expected-bucket-owner x-amz-source-expected-bucket-owner"
+            " x-amz-copy-source-server-side-encryption-customer-algorithm"
+            " x-amz-copy-source-server-side-encryption-customer-key"
+            " x-amz-copy-source-server-side-encryption-customer-key-md5"
             " x-amz-server-side-encryption-customer-algorithm"
             " x-amz-server-side-encryption-customer-key"
             " x-amz-server-side-encryption-customer-key-md5"
@@ -174,30 +292,54 @@ _REFUSED_IN_WRITES = tuple(
             "x-amz-server-side-encryption x-amz-server-side-encryption-aws-kms-key-id"
             " x-amz-server-side-encryption-context x-amz-server-side-encryption-bucket-key-enabled"
             " x-amz-object-lock-mode x-amz-object-lock-retain-until-date x-amz-object-lock-legal-hold"
-            " x-amz-website-redirect-location x-amz-tagging"
-            " x-amz-grant-full-control x-amz-grant-read x-amz-grant-read-acp x-amz-grant-write"
-            " x-amz-grant-write-acp x-amz-write-offset-bytes"
-            " x-amz-if-match-last-modified-time x-amz-if-match-size"
+            " x-amz-website-redirect-location x-amz-write-offset-bytes"
+            " x-amz-if-match-last-modified-time x-amz-if-match-size x-amz-if-match-initiated-time"
         )
     )
 )
-# PutObject judges these in the turn of its branch; other writes do not.
+# Writes of objects judge these in the turn of their branch; other writes do not.
 _CONDITIONS = ("if-match", "if-none-match")
+_CONDITIONAL = frozenset(
+    {Action.PUT_OBJECT, Action.COPY_OBJECT, Action.DELETE_OBJECT, Action.COMPLETE_MULTIPART_UPLOAD}
+)
+# Kept with an object; of other writes it would get lost.
+_TAGGING = "x-amz-tagging"
+_TAGGED = frozenset({Action.PUT_OBJECT, Action.COPY_OBJECT, Action.CREATE_MULTIPART_UPLOAD})
 # Headers of which one value asks for nothing but what is so anyway.
 _ONLY_IN_WRITES = {
-    "x-amz-acl": "private",
     "x-amz-storage-class": "STANDARD",
     "x-amz-object-ownership": "BucketOwnerEnforced",
     "x-amz-bucket-object-lock-enabled": "false",
 }
+# The canned ACLs that give nothing to anybody but the owner; S3's rule for buckets without ACLs.
+_ACLS = ("private", "bucket-owner-full-control")
+_GRANTS = (
+    "x-amz-grant-full-control",
+    "x-amz-grant-read",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write",
+    "x-amz-grant-write-acp",
+)
 _WRITES = frozenset(
     {
         Action.CREATE_BUCKET,
         Action.DELETE_BUCKET,
+        *_SETTINGS["PUT"],
+        *_SETTINGS["DELETE"],
+        Action.PUT_OBJECT_ACL,
+        Action.PUT_BUCKET_VERSIONING,
         Action.PUT_OBJECT,
+        Action.POST_OBJECT,
         Action.COPY_OBJECT,
+        Action.PUT_OBJECT_TAGGING,
+        Action.DELETE_OBJECT_TAGGING,
         Action.DELETE_OBJECT,
         Action.DELETE_OBJECTS,
+        Action.CREATE_MULTIPART_UPLOAD,
+        Action.UPLOAD_PART,
+        Action.UPLOAD_PART_COPY,
+        Action.COMPLETE_MULTIPART_UPLOAD,
+        Action.ABORT_MULTIPART_UPLOAD,
     }
 )
 
@@ -205,12 +347,14 @@ _WRITES = frozenset(
 def refuse_unsupported_headers(headers: Headers, action: Action) -> None:
     """Refuse a request that asks, in its headers, for what would silently not happen.
 
-    User metadata and Content-Type are let through, since nearly every client sends them. Raises
-    NotImplemented with the header's name.
+    Raises NotImplemented with the header's name; for ACLs AccessControlListNotSupported, and of CreateBucket
+    InvalidBucketAclWithObjectOwnership.
     """
     refused = _REFUSED_ALWAYS + (_REFUSED_IN_WRITES if action in _WRITES else ())
-    if action in _WRITES and action is not Action.PUT_OBJECT:
+    if action in _WRITES - _CONDITIONAL:
         refused += _CONDITIONS
+    if action in _WRITES - _TAGGED:
+        refused += (_TAGGING,)
     for name in refused:
         if headers(name) is not None:
             raise _header_not_implemented(name)
@@ -218,6 +362,18 @@ def refuse_unsupported_headers(headers: Headers, action: Action) -> None:
         for name, only in _ONLY_IN_WRITES.items():
             if headers(name) not in (None, only):
                 raise _header_not_implemented(name)
+        _refuse_acls(headers, action)
+
+
+def _refuse_acls(headers: Headers, action: Action) -> None:
+    if headers("x-amz-acl") in (None, *_ACLS) and all(headers(name) is None for name in _GRANTS):
+        return
+    if action is Action.CREATE_BUCKET:
+        raise S3Error(
+            "InvalidBucketAclWithObjectOwnership",
+            "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+        )
+    raise acl_not_supported()
 
 
 def _kind(target: Target) -> Kind:

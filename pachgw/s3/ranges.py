@@ -1,4 +1,4 @@
-"""The Range header of GET and HEAD on an object of known size (RFC 9110 §14, S3 GetObject). Pure.
+"""Which bytes of an object a GET or HEAD asks for: Range (RFC 9110 §14) and partNumber. Pure.
 
 S3 serves one range; what it cannot read, and several at once, it ignores and sends the whole object.
 """
@@ -6,10 +6,14 @@ S3 serves one range; what it cannot read, and several at once, it ignores and se
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pachgw.s3.errors import S3Error
 
+MAX_PART_NUMBER = 10_000
+
+_NUMBER = re.compile(r"[0-9]{1,5}")
 _SINGLE = re.compile(r"bytes=[ \t]*([0-9]*)[ \t]*-[ \t]*([0-9]*)[ \t]*", re.IGNORECASE)
 
 # More digits than any size has; int() refuses thousands of them.
@@ -18,7 +22,7 @@ _MAX_DIGITS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Bytes [start, stop) of an object, at least one."""
+    """Bytes [start, stop) of an object; none only for a part that has none."""
 
     start: int
     stop: int
@@ -56,6 +60,36 @@ def resolve_range(header: str | None, size: int) -> Span | None:
             ActualObjectSize=str(size),
         )
     return Span(start=start, stop=min(stop, size))
+
+
+def parse_part_number(text: str) -> int:
+    """The number of a part, 1 to 10,000; raises InvalidArgument."""
+    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= MAX_PART_NUMBER:
+        raise S3Error(
+            "InvalidArgument",
+            f"Part number must be an integer between 1 and {MAX_PART_NUMBER}, inclusive",
+            ArgumentName="partNumber",
+            ArgumentValue=text,
+        )
+    return int(text)
+
+
+def part_span(number: int, part_sizes: Sequence[int], size: int) -> Span | None:
+    """The bytes of the part of an object of `size` bytes, maybe none; None: the whole, an empty one.
+
+    `part_sizes` are empty for an object that was put at once: it is its own first part. Raises
+    InvalidPartNumber.
+    """
+    sizes = part_sizes or (size,)
+    if number > len(sizes):
+        raise S3Error(
+            "InvalidPartNumber",
+            "The requested partnumber is not satisfiable",
+            PartNumberRequested=str(number),
+            ActualPartCount=str(len(sizes)),
+        )
+    start = sum(sizes[: number - 1])
+    return Span(start=start, stop=start + sizes[number - 1]) if size else None
 
 
 def content_range(span: Span, size: int) -> str:

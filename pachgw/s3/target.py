@@ -1,4 +1,4 @@
-"""What a request is aimed at: the raw request target as bucket, key and query, path-style.
+"""What a request is aimed at: the raw request target as bucket, key and query.
 
 Pure. Which action that is, and whether the names are good ones, is decided elsewhere.
 """
@@ -46,6 +46,8 @@ class Target:
     bucket: str | None
     key: str | None
     query: Query
+    in_host: bool = False
+    """Whether the bucket is in the host's name and not in the path."""
 
     @property
     def resource(self) -> str:
@@ -55,12 +57,13 @@ class Target:
         return f"/{self.bucket}" if self.key is None else f"/{self.bucket}/{self.key}"
 
 
-def parse_target(raw_uri: bytes) -> Target:
+def parse_target(raw_uri: bytes, *, host_bucket: str | None = None) -> Target:
     """The bucket, key and query of a request target in origin or absolute form (RFC 9112 §3.2).
 
-    `/bucket` and `/bucket/` are the bucket; behind that slash the key keeps every further one. Raises
+    `/bucket` and `/bucket/` are the bucket; behind that slash the key keeps every further one. Where the
+    host's name has the bucket (`host_bucket`), the whole path is the key and `/` the bucket. Raises
     InvalidURI for what is no path, for a `%` without two hex digits and for what is not UTF-8;
-    InvalidBucketName for a path that begins with two slashes.
+    InvalidBucketName for a path that begins with two slashes, and for a host with an empty label.
     """
     authority = _ABSOLUTE_FORM.match(raw_uri)
     path, _, query = raw_uri[authority.end() if authority else 0 :].partition(b"?")
@@ -68,6 +71,11 @@ def parse_target(raw_uri: bytes) -> Target:
         path = b"/"
     if path[:1] != b"/":
         raise _invalid_uri(raw_uri)
+    if host_bucket is not None:
+        if not host_bucket:
+            raise S3Error("InvalidBucketName", "The specified bucket is not valid.", BucketName="")
+        key = _decode(path[1:]) or None
+        return Target(bucket=host_bucket, key=key, query=parse_query(query), in_host=True)
     raw_bucket, slash, raw_key = path[1:].partition(b"/")
     bucket = _decode(raw_bucket)
     if not bucket and slash:

@@ -9,11 +9,11 @@ read, has U+FFFD in their place and is always well-formed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from urllib.parse import quote
 
+from pachgw.s3.bucketpages import BucketEntry, BucketPage
 from pachgw.s3.headers import iso_timestamp
 from pachgw.s3.listing import ListParams, Page
 
@@ -24,7 +24,7 @@ OWNER_ID = "0" * 32
 """Buckets and objects have no owners of their own; this one is that of Pachyderm's own gateway."""
 OWNER_NAME = "pachyderm"
 
-_OWNER = f"<Owner><ID>{OWNER_ID}</ID><DisplayName>{OWNER_NAME}</DisplayName></Owner>"
+OWNER = f"<Owner><ID>{OWNER_ID}</ID><DisplayName>{OWNER_NAME}</DisplayName></Owner>"
 
 _MARKUP = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 # Beside markup: what parsers change (CR) or what editors and loggers do (tab, newline), and what XML has not.
@@ -33,11 +33,12 @@ _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BucketEntry:
-    """One bucket of ListBuckets."""
+class DeletedObject:
+    """One object that DeleteObjects deleted, or found not to be there."""
 
-    name: str
-    created: datetime
+    key: str
+    marker: str | None = None
+    """The version id of the delete marker, where one was made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,67 +59,73 @@ def escape(text: str) -> str:
 def render_error(code: str, message: str, resource: str, request_id: str, fields: Mapping[str, str]) -> bytes:
     """S3's error document; `fields` are further elements, in their order. Always well-formed."""
     elements = {"Code": code, "Message": message, **fields, "Resource": resource, "RequestId": request_id}
-    content = "".join(_element(name, _NOT_XML.sub("\ufffd", value)) for name, value in elements.items())
+    content = "".join(element(name, _NOT_XML.sub("\ufffd", value)) for name, value in elements.items())
     return f"{DECLARATION}<Error>{content}</Error>".encode()
 
 
-def render_buckets(buckets: Iterable[BucketEntry]) -> bytes:
-    """The answer of ListBuckets, in the order given."""
-    content = "".join(
-        f"<Bucket>{_element('Name', bucket.name)}"
-        f"<CreationDate>{iso_timestamp(bucket.created)}</CreationDate></Bucket>"
-        for bucket in buckets
-    )
-    return _document("ListAllMyBucketsResult", f"{_OWNER}<Buckets>{content}</Buckets>")
+def render_buckets(page: BucketPage) -> bytes:
+    """The answer of ListBuckets."""
+    parts = [OWNER, f"<Buckets>{''.join(map(_bucket, page.buckets))}</Buckets>"]
+    if page.token is not None:
+        parts.append(element("ContinuationToken", page.token))
+    if page.prefix is not None:
+        parts.append(element("Prefix", page.prefix))
+    return document("ListAllMyBucketsResult", "".join(parts))
+
+
+def _bucket(bucket: BucketEntry) -> str:
+    region = "" if bucket.region is None else element("BucketRegion", bucket.region)
+    created = element("CreationDate", iso_timestamp(bucket.created))
+    return f"<Bucket>{element('Name', bucket.name)}{created}{region}</Bucket>"
 
 
 def render_location(region: str) -> bytes:
     """The answer of GetBucketLocation."""
-    return _document("LocationConstraint", escape(region))
+    return document("LocationConstraint", escape(region))
 
 
 def render_versioning(status: str) -> bytes:
     """The answer of GetBucketVersioning; `status` is Enabled or Suspended."""
-    return _document("VersioningConfiguration", _element("Status", status))
+    return document("VersioningConfiguration", element("Status", status))
 
 
 def render_list_objects(bucket: str, params: ListParams, page: Page) -> bytes:
     """The answer of ListObjects (version 1)."""
-    name = _name_writer(params)
+    name = name_writer(encode_urls=params.encode_urls)
     parts = [
-        _element("Name", bucket),
-        _element("Prefix", name(params.prefix)),
-        _element("Marker", name(params.marker)),
+        element("Name", bucket),
+        element("Prefix", name(params.prefix)),
+        element("Marker", name(params.marker)),
     ]
     if page.next_marker is not None:
-        parts.append(_element("NextMarker", name(page.next_marker)))
-    parts.append(_element("MaxKeys", str(params.max_keys)))
+        parts.append(element("NextMarker", name(page.next_marker)))
+    parts.append(element("MaxKeys", str(params.max_keys)))
     return _list_document(parts, params, page)
 
 
 def render_list_objects_v2(bucket: str, params: ListParams, page: Page) -> bytes:
     """The answer of ListObjectsV2."""
-    name = _name_writer(params)
-    parts = [_element("Name", bucket), _element("Prefix", name(params.prefix))]
+    name = name_writer(encode_urls=params.encode_urls)
+    parts = [element("Name", bucket), element("Prefix", name(params.prefix))]
     if params.start_after:
-        parts.append(_element("StartAfter", name(params.start_after)))
+        parts.append(element("StartAfter", name(params.start_after)))
     if params.raw_token is not None:
-        parts.append(_element("ContinuationToken", params.raw_token))
+        parts.append(element("ContinuationToken", params.raw_token))
     if page.next_token is not None:
-        parts.append(_element("NextContinuationToken", page.next_token))
-    parts.append(_element("KeyCount", str(page.key_count)))
-    parts.append(_element("MaxKeys", str(params.max_keys)))
+        parts.append(element("NextContinuationToken", page.next_token))
+    parts.append(element("KeyCount", str(page.key_count)))
+    parts.append(element("MaxKeys", str(params.max_keys)))
     return _list_document(parts, params, page)
 
 
 def _list_document(parts: list[str], params: ListParams, page: Page) -> bytes:
-    name = _name_writer(params)
+    name = name_writer(encode_urls=params.encode_urls)
     if params.delimiter:
-        parts.append(_element("Delimiter", name(params.delimiter)))
+        parts.append(element("Delimiter", name(params.delimiter)))
     if params.encode_urls:
         parts.append("<EncodingType>url</EncodingType>")
     parts.append(f"<IsTruncated>{'true' if page.is_truncated else 'false'}</IsTruncated>")
-    owner = _OWNER if params.fetch_owner else ""
+    owner = OWNER if params.fetch_owner else ""
     parts.extend(
         f"<Contents><Key>{escape(name(entry.key))}</Key>"
         f"<LastModified>{iso_timestamp(entry.last_modified)}</LastModified>"
@@ -130,19 +137,26 @@ def _list_document(parts: list[str], params: ListParams, page: Page) -> bytes:
         f"<CommonPrefixes><Prefix>{escape(name(prefix))}</Prefix></CommonPrefixes>"
         for prefix in page.common_prefixes
     )
-    return _document("ListBucketResult", "".join(parts))
+    return document("ListBucketResult", "".join(parts))
 
 
-def render_delete_result(deleted: Sequence[str], errors: Sequence[DeleteError]) -> bytes:
+def render_delete_result(deleted: Sequence[DeletedObject], errors: Sequence[DeleteError]) -> bytes:
     """The answer of DeleteObjects; `deleted` is empty for a quiet one."""
-    parts = [f"<Deleted>{_element('Key', key)}</Deleted>" for key in deleted]
-    for error in errors:
-        version = "" if error.version_id is None else _element("VersionId", error.version_id)
-        parts.append(
-            f"<Error>{_element('Key', error.key)}{version}"
-            f"{_element('Code', error.code)}{_element('Message', error.message)}</Error>"
+    parts = []
+    for done in deleted:
+        marker = (
+            ""
+            if done.marker is None
+            else f"<DeleteMarker>true</DeleteMarker>{element('DeleteMarkerVersionId', done.marker)}"
         )
-    return _document("DeleteResult", "".join(parts))
+        parts.append(f"<Deleted>{element('Key', done.key)}{marker}</Deleted>")
+    for error in errors:
+        version = "" if error.version_id is None else element("VersionId", error.version_id)
+        parts.append(
+            f"<Error>{element('Key', error.key)}{version}"
+            f"{element('Code', error.code)}{element('Message', error.message)}</Error>"
+        )
+    return document("DeleteResult", "".join(parts))
 
 
 def _as_it_is(name: str) -> str:
@@ -154,13 +168,16 @@ def _url_encoded(name: str) -> str:
     return quote(name, safe="/")
 
 
-def _name_writer(params: ListParams) -> Callable[[str], str]:
-    return _url_encoded if params.encode_urls else _as_it_is
+def name_writer(*, encode_urls: bool) -> Callable[[str], str]:
+    """What writes a name of a listing: as it is, or as encoding-type=url wants it."""
+    return _url_encoded if encode_urls else _as_it_is
 
 
-def _element(name: str, text: str) -> str:
+def element(name: str, text: str) -> str:
+    """An element with the text as its content, escaped."""
     return f"<{name}>{escape(text)}</{name}>"
 
 
-def _document(root: str, content: str) -> bytes:
+def document(root: str, content: str) -> bytes:
+    """A whole document in S3's namespace; `content` is XML already."""
     return f'{DECLARATION}<{root} xmlns="{NAMESPACE}">{content}</{root}>'.encode()

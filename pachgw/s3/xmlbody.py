@@ -23,18 +23,20 @@ class ObjectToDelete:
 
     key: str
     version_id: str | None
+    etag: str | None = None
+    """It is deleted only if it has this ETag; `*`: if it is there."""
 
 
 def parse_delete(body: bytes) -> tuple[bool, list[ObjectToDelete]]:
     """Whether the answer is to be quiet, and the objects in their order, 1 to 1,000.
 
     Raises MalformedXML, also for an object without a key or with an empty one: in PFS that would be the root.
-    Raises NotImplemented for an object with conditions (ETag, LastModifiedTime, Size).
+    Raises NotImplemented for conditions that only directory buckets know (LastModifiedTime, Size).
     """
     quiet: bool | None = None
     objects: list[ObjectToDelete] = []
-    for child in _root(body, "Delete"):
-        match _name(child):
+    for child in parse_root(body, "Delete"):
+        match tag_name(child):
             case "Object" if len(objects) < MAX_DELETE_OBJECTS:
                 objects.append(_object(child))
             case "Quiet" if quiet is None:
@@ -49,16 +51,16 @@ def parse_delete(body: bytes) -> tuple[bool, list[ObjectToDelete]]:
 def _object(element: Element) -> ObjectToDelete:
     values: dict[str, str] = {}
     for child in element:
-        name = _name(child)
-        if name in ("ETag", "LastModifiedTime", "Size"):
+        name = tag_name(child)
+        if name in ("LastModifiedTime", "Size"):
             # Deleting without having looked at them would be worse.
             raise S3Error("NotImplemented", "Conditions on objects to delete are not implemented.")
-        if name not in ("Key", "VersionId") or name in values:
+        if name not in ("Key", "VersionId", "ETag") or name in values:
             raise malformed_xml()
-        values[name] = _text(child)
+        values[name] = parse_text(child)
     if not values.get("Key"):
         raise malformed_xml()
-    return ObjectToDelete(key=values["Key"], version_id=values.get("VersionId"))
+    return ObjectToDelete(key=values["Key"], version_id=values.get("VersionId"), etag=values.get("ETag"))
 
 
 def parse_create_bucket(body: bytes) -> str | None:
@@ -69,15 +71,40 @@ def parse_create_bucket(body: bytes) -> str | None:
     if not body:
         return None
     region: str | None = None
-    for child in _root(body, "CreateBucketConfiguration"):
-        match _name(child):
+    for child in parse_root(body, "CreateBucketConfiguration"):
+        match tag_name(child):
             case "LocationConstraint" if region is None:
-                region = _text(child).strip()
+                region = parse_text(child).strip()
             case "Location" | "Bucket" | "Tags":
                 raise S3Error("NotImplemented", "The configuration of the bucket is not implemented.")
             case _:
                 raise malformed_xml()
     return region or None
+
+
+def parse_versioning(body: bytes) -> str:
+    """The status that PutBucketVersioning asks for: Enabled or Suspended.
+
+    Raises MalformedXML, IllegalVersioningConfigurationException for any other or none; NotImplemented for
+    MFA delete.
+    """
+    status: str | None = None
+    for child in parse_root(body, "VersioningConfiguration"):
+        match tag_name(child), parse_text(child).strip():
+            case "Status", text if status is None:
+                status = text
+            case "MfaDelete", "Disabled":
+                pass
+            case "MfaDelete", "Enabled":
+                raise S3Error("NotImplemented", "MFA delete is not implemented.")
+            case _:
+                raise malformed_xml()
+    if status not in ("Enabled", "Suspended"):
+        raise S3Error(
+            "IllegalVersioningConfigurationException",
+            "The versioning configuration specified in the request is invalid.",
+        )
+    return status
 
 
 def malformed_xml() -> S3Error:
@@ -88,30 +115,32 @@ def malformed_xml() -> S3Error:
     )
 
 
-def _root(body: bytes, name: str) -> Element:
+def parse_root(body: bytes, name: str) -> Element:
     """The document's root element; its children bear the same namespace as it, or none."""
     try:
         root: Element = fromstring(body, forbid_dtd=True)
     except (ParseError, ValueError, LookupError):
         # ValueError is also what defusedxml raises; LookupError comes from an unknown encoding.
         raise malformed_xml() from None
-    if _name(root) != name:
+    if tag_name(root) != name:
         raise malformed_xml()
     return root
 
 
-def _name(element: Element) -> str:
+def tag_name(element: Element) -> str:
+    """The element's name without S3's namespace."""
     return element.tag.removeprefix(_NAMESPACE)
 
 
-def _text(element: Element) -> str:
+def parse_text(element: Element) -> str:
+    """The element's text; raises MalformedXML where it has elements in it."""
     if len(element):
         raise malformed_xml()
     return element.text or ""
 
 
 def _boolean(element: Element) -> bool:
-    match _text(element).strip().lower():
+    match parse_text(element).strip().lower():
         case "true" | "1":
             return True
         case "false" | "0":

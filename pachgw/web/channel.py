@@ -96,11 +96,16 @@ class Channel(HTTPChannel):
             self._refuse(Refusal.BAD_REQUEST)
             return
         request.gotLength(self.length)
+        expectation = headers.getRawHeaders(b"Expect") or ()
+        expecting = is_11 and any(value.lower() == b"100-continue" for value in expectation)
         if self.length == 0:
+            if expecting:
+                # RFC 9110 §10.1.1 lets it be left out, but botocore, which asks for empty bodies too, then
+                # misreads the next answer on the connection and waits for its end.
+                self._send100Continue()
             return  # The base goes on to allContentReceived, which begins it.
         self._start_wait(Wait.NOTHING)
-        expectation = headers.getRawHeaders(b"Expect") or ()
-        self._expecting = is_11 and any(value.lower() == b"100-continue" for value in expectation)
+        self._expecting = expecting
         if self.length is None or self.length > LARGE_BODY_BYTES:
             self._read_largely(True)
         request.begin(self._command, self._path, self._version)

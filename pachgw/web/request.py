@@ -20,6 +20,7 @@ from twisted.web import server
 from pachgw.messages import ClientGone, RequestHead
 from pachgw.web.body import Body
 from pachgw.web.refusal import Refusal
+from pachgw.web.spelling import SpelledHeaders
 
 if TYPE_CHECKING:
     from pachgw.web.channel import Channel
@@ -60,10 +61,12 @@ class Request(server.Request):
     channel: Channel
     head: RequestHead
     body: Body
+    responseHeaders: SpelledHeaders
 
     def __init__(self, channel: Channel, *args: Any, **kwargs: Any) -> None:
         super().__init__(channel, *args, **kwargs)
         self.site: Site = channel.site
+        self.responseHeaders = SpelledHeaders()
         self.request_id = secrets.token_hex(8).upper()
         self.begun = False
         """Whether it is being handled; before, it is a head that is still arriving."""

@@ -155,7 +155,8 @@ def _set_head(request: Request, response: Response, length: int | None) -> None:
     request.setResponseCode(response.status)
     headers = request.responseHeaders
     for name, value in response.headers:
-        headers.addRawHeader(name.encode("ascii"), value.encode("utf-8"))
+        # What came as other bytes than UTF-8 goes out as it came.
+        headers.add_spelled(name.encode("ascii"), value.encode("utf-8", "surrogateescape"))
     for name in site.id_headers:
         if not headers.hasHeader(name):
             headers.setRawHeaders(name, [request.request_id])

@@ -30,13 +30,14 @@ _SERVICES: dict[str, ServiceDescriptor] = {
     for service in module.DESCRIPTOR.services_by_name.values()
 }
 _PLACEHOLDER = re.compile(
-    r"\$(?:REPO|TIME|TTL|COMMIT\d+|TREE\d+|OTP\d+|TOKEN_[A-Z]+|TOKEN\d+)|\$(UPPER|SHA256)\((\w+)\)|\$(\w)\{(\d+)\}"
+    r"\$(?:REPO|TIME|TTL|COMMIT\d+|TREE\d+|OTP\d+|TOKEN_[A-Z]+|TOKEN\d+|UPLOAD\d+)|\$(UPPER|SHA256)\((\w+)\)|\$(\w)\{(\d+)\}"
 )
 _FORMS = {
     "COMMIT": "[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}",
     "TREE": "[0-9a-f]{128}",
     "TOKEN": "[0-9a-f]{32}",
     "OTP": "otp/[0-9a-f]{32}",
+    "UPLOAD": "[0-9a-z]+",
 }
 _LONG_BYTES = 64
 _ANY_TIMEOUT = 60.0
@@ -74,6 +75,10 @@ class Bindings:
         if isinstance(value, list):
             return [self.fill(item) for item in value]
         return value
+
+    def get(self, placeholder: str, default: str) -> str:
+        """What the placeholder stands for, if it is known."""
+        return self._values.get(placeholder, default)
 
     def _replacement(self, found: re.Match[str]) -> str:
         function, name, letter, count = found.groups()

@@ -59,9 +59,19 @@ THREE_PARTS = "fault: the middle one of a bucket's three parts is ignored"
 NAMES = "fault: names that PFS refuses end as 500, as a redirect or as another bucket"
 BUCKET_BODY = "fault: the body of CreateBucket is not looked at"
 SUBRESOURCES = "fault: unknown subresources fall through to the plain action"
-NO_VERSIONING = "not built yet: PutBucketVersioning"
-NO_MULTIPART = "not built yet: uploads in parts, and what they would have made"
-NO_COPY = "not built yet: copies, and what they would have made"
+SETTINGS = "what is set for buckets and objects is told as AWS does, and mostly is nothing"
+VERSION_LISTS = "the reference lists no versions"
+DELETE_MARKERS = "S3 tells the delete markers that DeleteObjects made"
+OBJECT_TAGS = "the reference keeps nothing of an object but its bytes"
+PREFLIGHT = "S3's code for OPTIONS that are no preflight"
+FORMS = "S3's code for a POST to a bucket that is no form"
+VERSIONING = "S3's codes for a state of versioning that cannot be had, or that is not said"
+VERSIONING_SCOPE = "fault: versioning is set by whoever asks, also without any scope"
+COPY_SOURCES = "S3's code for a copy source that names no key, or no bucket"
+COPY_CONDITIONS = "fault: ETags without quotes, so that conditions on a copy's source never see a real one"
+COPY_VERSIONS = "fault: a copy of a version copies the head"
+COPY_ITSELF = "fault: an object may be copied onto itself under another name of its bucket"
+AGAIN = "a note, on the metadata branch, that the same bytes were put again"
 MISSING_BUCKET = "fault: a missing bucket is an error of each key of DeleteObjects, not of the request"
 COMMIT_BUCKETS = "fault: unknown commits and writes to a commit's bucket are 500, or 404 though it is there"
 URLS = "fault: encoding-type is ignored"
@@ -88,6 +98,7 @@ RANGES = "fault: ranges as Go's file server has them: several, bytes=-0; S3 igno
 UNIT_CASE = "RFC 9110: the range unit's case does not matter"
 BARE_ETAGS = "S3 takes an ETag without its quotes in a condition"
 VERSION_IDS = "fault: version ids are resolved as branches, and unknown ones end as 500 or NoSuchBucket"
+VERSION_WITHOUT_KEY = "S3's code for a version that the key does not have"
 REPO_VERSIONS = "fault: commits of the repo that another branch, or none, was named for are no versions"
 GLOBS = "fault: DELETE takes a key for a glob pattern"
 FEWER_COMMITS = "fault: a commit for each key deleted, and for keys that are not there"
@@ -103,7 +114,6 @@ V2_DATE = "fault: version 2 does not know x-amz-date"
 PRESIGNED = "fault: presigned URLs count as anonymous, good, expired or forged"
 CHUNK_SIGNATURES = "fault: a wrong chunk signature leaves an empty object"
 FRAMING = "fault: unsigned aws-chunked is stored with its framing"
-ACTION_FIRST = "what there is not is refused before the caller is looked at"
 UNSIGNED_DATE = "S3 wants every x-amz-* header to be signed"
 HALF_DELETED = "fault: who may not delete the repo has its last branch deleted"
 SCOPE_FIRST = "who has no scope on a repo is told so of its empty branches too"
@@ -135,17 +145,48 @@ DIFFERENCES: dict[str, dict[int, Ours]] = {
     "bucket-create-commit-id": dict.fromkeys((3, 4), refused(400, "InvalidBucketName", NAMES)),
     "bucket-head": {9: refused(400, "InvalidBucketName", THREE_PARTS)},
     "bucket-missing": {
-        4: refused(501, "NotImplemented", NO_VERSIONING),
+        5: refused(404, "NoSuchBucket", MISSING_BUCKET),
+        6: refused(404, "NoSuchBucket", VERSION_LISTS),
         8: refused(404, "NoSuchBucket", MISSING_BUCKET),
     },
     "bucket-delete-missing": {5: refused(403, "AccessDenied", COMMIT_BUCKETS)},
-    "bucket-versioning": dict.fromkeys((2, 4, 6, 7, 8), refused(501, "NotImplemented", NO_VERSIONING)),
-    "bucket-subresources": dict.fromkeys((24, 27, 28, 29, 30), refused(501, "NotImplemented", SUBRESOURCES)),
+    "bucket-versioning": {
+        3: refused(409, "InvalidBucketState", VERSIONING),
+        5: refused(400, "IllegalVersioningConfigurationException", VERSIONING),
+    },
+    "service-methods": {4: refused(400, "BadRequest", PREFLIGHT)},
+    "bucket-subresources": {
+        **dict.fromkeys((2, 3, 4, 7, 9, 10, 11, 18, 26, 27, 28), served(SETTINGS)),
+        5: refused(404, "NoSuchCORSConfiguration", SETTINGS),
+        6: refused(404, "ServerSideEncryptionConfigurationNotFoundError", SETTINGS),
+        8: refused(404, "NoSuchLifecycleConfiguration", SETTINGS),
+        12: refused(404, "ObjectLockConfigurationNotFoundError", SETTINGS),
+        **dict.fromkeys((13, 14), refused(404, "NoSuchBucketPolicy", SETTINGS)),
+        15: refused(404, "NoSuchPublicAccessBlockConfiguration", SETTINGS),
+        16: refused(404, "NoSuchTagSet", SETTINGS),
+        17: refused(404, "NoSuchWebsiteConfiguration", SETTINGS),
+        19: served(VERSION_LISTS),
+        20: refused(400, "MissingSecurityHeader", SETTINGS),
+        24: refused(404, "ReplicationConfigurationNotFoundError", SETTINGS),
+        25: Ours(status=204, reason=SETTINGS),
+        **dict.fromkeys((29, 30), refused(501, "NotImplemented", SUBRESOURCES)),
+        31: refused(412, "PreconditionFailed", FORMS),
+        34: refused(400, "BadRequest", PREFLIGHT),
+    },
     "bucket-subresource-delete-falls-through": {
         1: refused(501, "NotImplemented", SUBRESOURCES),
         2: called(SUBRESOURCES, status="OK"),
     },
-    "object-subresources": {12: refused(501, "NotImplemented", SUBRESOURCES)},
+    "object-subresources": {
+        2: served(SETTINGS),
+        3: refused(400, "MissingSecurityHeader", SETTINGS),
+        **dict.fromkeys((4, 5), refused(400, "InvalidRequest", SETTINGS)),
+        6: served(OBJECT_TAGS),
+        7: refused(400, "MalformedXML", OBJECT_TAGS),
+        8: Ours(status=204, reason=OBJECT_TAGS),
+        12: refused(400, "InvalidArgument", OBJECT_TAGS),
+        15: refused(400, "BadRequest", PREFLIGHT),
+    },
     "list-all": {5: listed(URLS, *ALL_KEYS[:-1], "x%26%3Cy%3E%22")},
     "list-prefix": {
         4: listed(SLASHES, prefixes=("/a",)),
@@ -228,7 +269,10 @@ DIFFERENCES: dict[str, dict[int, Ours]] = {
     "object-version": {
         **dict.fromkeys((9, 10, 11, 12, 15, 16, 18), refused(404, "NoSuchVersion", VERSION_IDS)),
         13: served(REPO_VERSIONS, body="dev", headers={"x-amz-version-id": "$COMMIT3"}),
-        23: served(REPO_VERSIONS, body="one", headers={"x-amz-version-id": "$COMMIT1"}),
+        20: refused(404, "NoSuchVersion", VERSION_WITHOUT_KEY),
+        **dict.fromkeys(
+            (23, 24), served(REPO_VERSIONS, body="one", headers={"x-amz-version-id": "$COMMIT1"})
+        ),
     },
     "object-version-branch-copied": {
         5: served(REPO_VERSIONS, body="/k", headers={"x-amz-version-id": "$COMMIT1"}),
@@ -241,23 +285,28 @@ DIFFERENCES: dict[str, dict[int, Ours]] = {
         9: listed(GLOBS, "d/a", "d/b", "x1", "x2"),
         10: called(FEWER_COMMITS, commits=2),
     },
-    "copy": {8: refused(404, "NoSuchKey", NO_COPY), 9: served(NO_COPY, body="old")},
-    "copy-errors": {25: listed(NO_COPY, "d/x", "k")},
-    "copy-version": dict.fromkeys((5, 10), refused(404, "NoSuchKey", NO_COPY)),
-    "multipart": {
-        **dict.fromkeys((7, 8), refused(404, "NoSuchKey", NO_MULTIPART)),
-        9: called(
-            NO_MULTIPART,
-            status="UNKNOWN",
-            details="the branch \"master\" has no head (create one with 'start commit')",
-        ),
-        13: called(NO_MULTIPART, commits=0),
-        14: Ours(status=200, reason=NO_MULTIPART, elements={"Name": ("master.$REPO",)}),
+    "object-put": {8: called(AGAIN, commits=4)},
+    "copy": {11: refused(400, "InvalidRequest", COPY_ITSELF)},
+    "copy-errors": {
+        8: refused(400, "InvalidArgument", COPY_SOURCES),
+        10: refused(400, "InvalidArgument", COPY_SOURCES),
+        11: refused(400, "InvalidArgument", COPY_SOURCES),
+        13: refused(404, "NoSuchKey", MARKERS),
+        14: refused(404, "NoSuchKey", DIRECTORIES),
+        15: served(MARKERS),
+        **dict.fromkeys((17, 18), served(SPECIAL_KEYS)),
+        19: refused(400, "InvalidFilePath", DIRECTORIES),
+        22: refused(400, "InvalidBucketName", COPY_SOURCES),
+        25: listed(DIRECTORIES, "d/x", "k", "n", "n/", "st*r", "é"),
     },
-    "multipart-one-small-part": {4: refused(404, "NoSuchKey", NO_MULTIPART)},
-    "multipart-errors": {21: refused(404, "NoSuchKey", NO_MULTIPART)},
-    "multipart-reupload": {5: refused(404, "NoSuchKey", NO_MULTIPART)},
-    "multipart-over-existing": {5: served(NO_MULTIPART, body="old")},
+    "copy-version": {
+        **dict.fromkeys((5, 7), served(COPY_VERSIONS, body="one")),
+        8: refused(404, "NoSuchVersion", VERSION_IDS),
+    },
+    "copy-conditional": {
+        **dict.fromkeys((2, 3), served(COPY_CONDITIONS)),
+        **dict.fromkeys((6, 7), refused(412, "PreconditionFailed", COPY_CONDITIONS)),
+    },
     "batch-delete": {
         2: Ours(status=200, reason=MARKERS, elements={"Key": ("a", "nope", "d/"), "Code": ()}),
         3: Ours(status=200, reason=MARKERS, elements={"Key": (), "Code": ()}),
@@ -283,6 +332,7 @@ DIFFERENCES: dict[str, dict[int, Ours]] = {
     },
     "auth-v4-headers": {2: served(SPECIAL_KEYS), 5: listed(SPECIAL_KEYS, "a+b", "k", "t~-_.")},
     "auth-v2": {
+        8: served(SETTINGS),
         **dict.fromkeys((3, 4), refused(403, "SignatureDoesNotMatch", V2_CODE)),
         6: refused(403, "InvalidAccessKeyId", EMPTY_ACCESS_KEY),
         13: listed(V2_DATE, "f"),
@@ -315,13 +365,18 @@ DIFFERENCES: dict[str, dict[int, Ours]] = {
 def _tour(*, writes: bool) -> dict[int, Ours]:
     """Everything as one who may read, and perhaps write."""
     ours = {
-        11: refused(501, "NotImplemented", NO_VERSIONING),
+        12: served(SETTINGS),
+        13: served(VERSION_LISTS),
         21: refused(404, "NoSuchKey", DIRECTORIES),
+        22: served(OBJECT_TAGS),
         42: refused(400, "MalformedXML", BUCKET_BODY),
     }
-    if writes:
+    if not writes:
+        ours[11] = refused(403, "AccessDenied", VERSIONING_SCOPE)
+    else:
         ours |= {
             41: served(SPECIAL_KEYS),
+            46: Ours(status=200, reason=DELETE_MARKERS, elements={"Key": ("d/g", "nope"), "Code": ()}),
             48: listed(SPECIAL_KEYS, "bad*", "f"),
             49: called(SPECIAL_KEYS, paths=("/bad%2A", "/d", "/f")),
         }
@@ -331,7 +386,7 @@ def _tour(*, writes: bool) -> dict[int, Ours]:
 AUTH_DIFFERENCES: dict[str, dict[int, Ours]] = {
     "auth-v2-tokens": dict.fromkeys((29, 30, 31, 32, 37, 38), refused(403, "SignatureDoesNotMatch", V2_CODE)),
     "auth-anonymous": {
-        **dict.fromkeys((22, 23), refused(501, "NotImplemented", ACTION_FIRST)),
+        24: refused(400, "BadRequest", PREFLIGHT),
         26: refused(403, "AccessDenied", REDIRECTS),
     },
     "auth-other-headers": {
@@ -365,7 +420,10 @@ AUTH_DIFFERENCES: dict[str, dict[int, Ours]] = {
         38: Ours(status=204, reason=HALF_DELETED),
     },
     "tour-none": {
-        11: refused(501, "NotImplemented", NO_VERSIONING),
+        12: refused(403, "AccessDenied", SETTINGS),
+        13: refused(403, "AccessDenied", VERSION_LISTS),
+        22: refused(403, "AccessDenied", OBJECT_TAGS),
+        11: refused(403, "AccessDenied", VERSIONING_SCOPE),
         **dict.fromkeys((26, 27), refused(403, "AccessDenied", SCOPE_FIRST)),
         42: refused(400, "MalformedXML", BUCKET_BODY),
     },
@@ -373,19 +431,4 @@ AUTH_DIFFERENCES: dict[str, dict[int, Ours]] = {
     "tour-writer": _tour(writes=True),
     "tour-owner": _tour(writes=True),
     "tour-fs-admin": _tour(writes=True),
-    "copy-two-buckets": {
-        55: called(NO_COPY, paths=("/d", "/f")),
-        56: called(
-            NO_COPY,
-            status="UNKNOWN",
-            details="the branch \"empty\" has no head (create one with 'start commit')",
-        ),
-    },
-    "multipart-first-user-owns": {
-        10: refused(404, "NoSuchKey", NO_MULTIPART),
-        37: called(NO_MULTIPART, paths=("/d", "/f")),
-    },
-    "multipart-grant-writer": {14: refused(404, "NoSuchKey", NO_MULTIPART)},
-    "multipart-grant-all-users-writer": {14: refused(404, "NoSuchKey", NO_MULTIPART)},
-    "multipart-read-others-parts": dict.fromkeys((8, 9), refused(404, "NoSuchBucket", NO_MULTIPART)),
 }

@@ -16,6 +16,7 @@ from daemons import Daemon
 from google.protobuf.empty_pb2 import Empty
 from recorded import Bindings, Scenario
 from s3_differences import AUTH_DIFFERENCES, DIFFERENCES, Ours
+from s3_multipart_differences import AUTH_MULTIPART, MULTIPART
 from s3_recorded import Player, load
 
 from pachgw.pfs.proto.pfs_pb2_grpc import APIStub
@@ -91,14 +92,16 @@ def ids(scenario: Scenario) -> str:
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=ids)
 def test_recorded(scenario: Scenario, plain: Stage) -> None:
-    plain.play(scenario, DIFFERENCES)
+    plain.play(scenario, DIFFERENCES | MULTIPART)
 
 
 @pytest.mark.parametrize("scenario", AUTH_SCENARIOS, ids=ids)
 def test_recorded_auth(scenario: Scenario, guarded: Stage) -> None:
-    guarded.play(scenario, AUTH_DIFFERENCES, **TOKENS)
+    guarded.play(scenario, AUTH_DIFFERENCES | AUTH_MULTIPART, **TOKENS)
 
 
 def test_differences_are_of_recorded_scenarios() -> None:
-    assert set(DIFFERENCES) <= {scenario["id"] for scenario in SCENARIOS}
-    assert set(AUTH_DIFFERENCES) <= {scenario["id"] for scenario in AUTH_SCENARIOS}
+    assert not set(DIFFERENCES) & set(MULTIPART)
+    assert not set(AUTH_DIFFERENCES) & set(AUTH_MULTIPART)
+    assert set(DIFFERENCES) | set(MULTIPART) <= {scenario["id"] for scenario in SCENARIOS}
+    assert set(AUTH_DIFFERENCES) | set(AUTH_MULTIPART) <= {scenario["id"] for scenario in AUTH_SCENARIOS}

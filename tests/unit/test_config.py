@@ -50,6 +50,7 @@ def test_without_anything() -> None:
             source="the default",
         ),
         key_encoding="percent",
+        cache_dir=Path("/home/somebody/.local/share/pachgw/gateway"),
     )
     # Nobody but this machine is served unless somebody asks for it.
     assert "interface=127.0.0.1" in DEFAULT_LISTEN
@@ -73,6 +74,7 @@ def test_every_option_of_the_embedded_pfs(tmp_path: Path) -> None:
             state_dir=tmp_path / "state", pfs_listen="0.0.0.0:0", tokens_file=tokens, source="--pachd"
         ),
         key_encoding="strict",
+        cache_dir=tmp_path / "state" / "gateway",
     )
     # Looked at only.
     assert not (tmp_path / "state").exists()
@@ -331,3 +333,80 @@ def test_unreadable_paths(tmp_path: Path) -> None:
         assert refused(pfs_tokens=f"{closed}/x") == f"--pfs-tokens {closed}/x: Permission denied"
     finally:
         closed.chmod(0o700)
+
+
+def test_domains() -> None:
+    assert load({}).domains == ()
+    config = load({}, domains=["S3.Example.com", "s3", "a-1.b2.example", "x" * 63 + ".y"])
+    assert config.domains == ("s3.example.com", "s3", "a-1.b2.example", "x" * 63 + ".y")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", ".", ".s3", "s3.", "s3..example", "*.example", "s3.example:80", "http://s3", "s3/", "a b"),
+        *("-a.example", "a-.example", "a_b.example", "é.example", "127.0.0.1", "1", "x" * 64, "s3\n"),
+        "a." * 126 + "example",
+    ],
+)
+def test_domains_refused(name: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load({}, domains=["good.example", name])
+    assert str(error.value) == f"--domain {name}: allowed is the name of a host, for example s3.example.com"
+
+
+def test_cors(tmp_path: Path) -> None:
+    assert load({}).cors_file is None
+    # What is in it is for the daemon to judge.
+    rules = tmp_path / "cors.toml"
+    rules.write_text("junk", encoding="utf-8")
+    assert load({}, cors=str(rules)).cors_file == rules
+    assert refused(cors=f"{rules}x") == f"--cors {rules}x: No such file or directory"
+    assert refused(cors=str(tmp_path)) == f"--cors {tmp_path}: Is a directory"
+    assert refused(cors="") == "--cors: an empty path"
+
+
+# The cache directory.
+
+
+def cache_dir(environ: dict[str, str] | None = None, **options: object) -> Path | None:
+    return load(environ or {}, **({"pachd": "grpc://h:1"} | options)).cache_dir
+
+
+def test_in_front_of_a_cluster_the_cache_is_where_caches_are() -> None:
+    assert cache_dir() == Path("/home/somebody/.cache/pachgw")
+    assert cache_dir({"XDG_CACHE_HOME": "/c"}) == Path("/c/pachgw")
+    assert cache_dir({"XDG_CACHE_HOME": "relative"}) == Path("/home/somebody/.cache/pachgw")
+    both = {"XDG_CACHE_HOME": "/c", "CACHE_DIRECTORY": "/var/cache/pachgw:/other"}
+    assert cache_dir(both) == Path("/var/cache/pachgw")
+    assert cache_dir(both, cache_dir="~/x") == Path("/home/somebody/x")
+
+
+def test_the_embedded_store_has_its_cache_beside_it(tmp_path: Path) -> None:
+    environ = {"CACHE_DIRECTORY": "/var/cache/pachgw"}
+    assert cache_dir(environ, pachd="embedded", state_dir=str(tmp_path)) == tmp_path / "gateway"
+    chosen = cache_dir(environ, pachd="embedded", state_dir=str(tmp_path), cache_dir=str(tmp_path / "c"))
+    assert chosen == tmp_path / "c"
+
+
+def test_a_cache_directory_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    text = refused(pachd="grpc://h:1", cache_dir=str(tmp_path / "file"))
+    assert text == f"--cache-dir {tmp_path / 'file'}: not a directory"
+    assert refused(pachd="grpc://h:1", cache_dir="") == "--cache-dir: an empty path"
+
+
+def test_without_a_home_there_is_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    assert cache_dir() is None
+
+
+@pytest.mark.parametrize(("text", "days"), [(None, 7), ("0", 0), ("1", 1), ("3650", 3650)])
+def test_abandoned_uploads(text: str | None, days: int) -> None:
+    assert load({}, abandoned_uploads_days=text).abandoned_uploads_days == days
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "3651", "99999", "week"])
+def test_abandoned_uploads_refused(text: str) -> None:
+    assert refused(abandoned_uploads_days=text).startswith(f"--abandoned-uploads-days {text}: allowed are")

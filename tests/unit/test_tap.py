@@ -24,6 +24,9 @@ OPTIONS = (
     "--pfs-listen",
     "--pfs-tokens",
     "--key-encoding",
+    "--cache-dir",
+    "--cors",
+    "--domain",
     "--version",
 )
 SECONDS = 60
@@ -98,6 +101,8 @@ def test_version(tmp_path: Path) -> None:
         (["--state-dir", ""], "--state-dir: an empty path"),
         (["--pfs-listen", "30650"], "--pfs-listen 30650: allowed is HOST:PORT"),
         (["--pfs-tokens", "missing"], "--pfs-tokens {cwd}/missing: No such file or directory"),
+        (["--cors", "missing"], "--cors {cwd}/missing: No such file or directory"),
+        (["--domain", "s3", "--domain", "s3:80"], "--domain s3:80: allowed is the name of a host"),
         (["--key-encoding", "base64"], "--key-encoding base64: allowed are percent and strict"),
         (["--pachd", "grpc://h", "--pfs-listen", "h:1"], "--pfs-listen: only for the embedded PFS"),
     ],
@@ -112,6 +117,24 @@ def test_a_wrong_value_is_one_line(tmp_path: Path, arguments: list[str], line: s
 def test_a_wrong_variable_is_one_line(tmp_path: Path) -> None:
     done = twistd(tmp_path, "pachgw", environ={"PACHD_ADDRESS": "http://x"})
     assert refusal(done).startswith("PACHD_ADDRESS http://x: unknown scheme http")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"[[rule]]\nx = 1", "rule 1: unknown key x; there are allowed_headers,"),
+        (b"[[rule", "not TOML: "),
+        (b"\xff", "'utf-8' codec can't decode byte 0xff"),
+    ],
+)
+def test_rules_for_web_pages_that_are_none(tmp_path: Path, content: bytes, says: str) -> None:
+    rules = tmp_path / "cors.toml"
+    rules.write_bytes(content)
+    options = ("--state-dir", "state", "--cors", "cors.toml", "--listen", "tcp:0:interface=127.0.0.1")
+    done = twistd(tmp_path, "pachgw", *options)
+    assert reason(done).startswith(f"--cors {rules}: {says}")
+    # Judged before anything is made.
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_taken_port(tmp_path: Path) -> None:

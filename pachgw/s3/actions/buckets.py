@@ -14,16 +14,15 @@ from pachgw.pfs.port import (
     RepoNotFound,
     Scope,
 )
+from pachgw.s3.actions.commits import commit_to_read
 from pachgw.s3.actions.conflicts import has_files
+from pachgw.s3.actions.uploads import forget_uploads
+from pachgw.s3.bucketpages import page_of, parse_bucket_params
 from pachgw.s3.context import Call, writable_ref
 from pachgw.s3.errors import S3Error
 from pachgw.s3.names import BucketRef, bucket_name
-from pachgw.s3.xml import (
-    BucketEntry,
-    render_buckets,
-    render_location,
-    render_versioning,
-)
+from pachgw.s3.reserved import is_reserved
+from pachgw.s3.xml import render_buckets, render_location, render_versioning
 from pachgw.s3.xmlbody import parse_create_bucket
 
 REGION = "PACHYDERM"
@@ -35,17 +34,19 @@ def _xml(body: bytes) -> Response:
 
 
 async def list_buckets(call: Call) -> Response:
-    """S3 ListBuckets: every branch of every repo, by name."""
+    """S3 ListBuckets: every branch of every repo, by name. Raises InvalidArgument."""
+    params = parse_bucket_params(call.target.query)
     repos = await call.pfs.list_repo()
     if not repos:
         # Without repos PFS answers without having looked at the token.
         await call.pfs.who_am_i()
-    entries = [
-        BucketEntry(name=bucket_name(repo.name, branch), created=repo.created)
+    names = (
+        (bucket_name(repo.name, branch), repo.created)
         for repo in repos
         for branch in repo.branches
-    ]
-    return _xml(render_buckets(sorted(entries, key=lambda entry: entry.name)))
+        if not is_reserved(branch)
+    )
+    return _xml(render_buckets(page_of(names, params, region=REGION)))
 
 
 async def create_bucket(call: Call) -> Response:
@@ -89,11 +90,16 @@ async def head_bucket(call: Call) -> Response:
 
     Raises NoSuchBucket, AccessDenied.
     """
+    await require_scope(call, Scope.READER)
+    return Response(status=200)
+
+
+async def require_scope(call: Call, scope: Scope) -> None:
+    """Return where the bucket is there and the caller has the scope. Raises NoSuchBucket, AccessDenied."""
     await _inspect(call)
     # PFS shows a branch to anybody with a token; S3 answers so to who has access to the bucket.
-    if not await call.pfs.authorize(call.ref().repo, Scope.READER):
+    if not await call.pfs.authorize(call.ref().repo, scope):
         raise S3Error("AccessDenied", "Access Denied.")
-    return Response(status=200)
 
 
 async def get_bucket_location(call: Call) -> Response:
@@ -113,11 +119,11 @@ async def _inspect(call: Call) -> None:
     if ref.commit is None:
         await call.pfs.inspect_branch(ref.repo, ref.branch)
     else:
-        await call.pfs.inspect_commit(ref.repo, ref.commit)
+        await call.pfs.inspect_commit(ref.repo, await commit_to_read(call, ref))
 
 
 async def delete_bucket(call: Call) -> Response:
-    """S3 DeleteBucket: removes the branch, and the repo with its last branch.
+    """S3 DeleteBucket: removes the branch with the uploads to it, and the repo with its last branch.
 
     Directories without files do not count. Raises BucketNotEmpty, NoSuchBucket, AccessDenied.
     """
@@ -138,8 +144,9 @@ async def _delete(call: Call, ref: BucketRef) -> None:
         raise S3Error(
             "BucketNotEmpty", "The bucket you tried to delete is not empty.", BucketName=call.bucket
         )
-    branches = [branch.name for branch in await call.pfs.list_branch(ref.repo)]
-    if branches != [ref.branch]:
+    branches = await call.pfs.list_branch(ref.repo)
+    if any(branch.name != ref.branch and not is_reserved(branch.name) for branch in branches):
+        await forget_uploads(call, ref, branches)
         await call.pfs.delete_branch(ref.repo, ref.branch)
         return
     # Asked before anything is done: whoever may only write could delete the branch, but not the repo.

@@ -1,13 +1,21 @@
-"""What an action asks of commits: which one a write became, and when one's files were last modified."""
+"""What an action asks of the commits behind a bucket: which to read, and which last changed a file."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
-from pachgw.pfs.port import PFS, BranchNotFound, CommitNotFound, FileInfo, NoHead, PathNotFound
+from pachgw.pfs.port import PFS, FileInfo
+from pachgw.s3.context import Call
+from pachgw.s3.names import BucketRef
 
-MAX_STEPS = 1000
-"""How many commits that others made since are looked at before giving up."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """The commit that stands for a version of a key, and its time."""
+
+    commit: str
+    time: datetime
 
 
 async def last_modified(pfs: PFS, repo: str, info: FileInfo) -> datetime:
@@ -20,49 +28,33 @@ async def last_modified(pfs: PFS, repo: str, info: FileInfo) -> datetime:
     return (await pfs.inspect_commit(repo, info.commit)).started
 
 
-async def commit_with(
-    pfs: PFS, repo: str, branch: str, path: str, *, file_hash: bytes, since: str | None
-) -> str | None:
-    """The id of a commit of the branch in which `path` has this hash; None where it cannot be told.
+async def stamp(call: Call, repo: str, info: FileInfo) -> Stamp:
+    """The commit that last changed the file; where that is not known, the one that it was read from.
 
-    PutFile answers without telling it.
-
-    Usually the head. Where somebody wrote in between, the newest of the commits back to `since`, the head
-    before the write. Never raises NotFound: the write has been done, whatever became of it.
+    Also where the index has other bytes for the key than PFS: then it is wrong.
     """
-    try:
-        info = await pfs.inspect_file(repo, branch, path)
-        if info.hash == file_hash:
-            return info.commit
-        head = info.commit
-    except PathNotFound:
-        try:
-            head = (await pfs.inspect_branch(repo, branch)).head or ""
-        except BranchNotFound:
-            return None
-    except (BranchNotFound, CommitNotFound, NoHead):
-        return None
-    try:
-        return await _search_back(pfs, repo, head, path, file_hash=file_hash, since=since)
-    except (BranchNotFound, CommitNotFound, NoHead):
-        return None
+    if info.committed is not None:
+        change = await call.shared.history.change_of(call.pfs, repo, info.commit, info.path)
+        if change is not None and change.hash == info.hash:
+            return Stamp(commit=change.commit, time=change.time)
+    return Stamp(commit=info.commit, time=await last_modified(call.pfs, repo, info))
 
 
-async def _search_back(
-    pfs: PFS, repo: str, head: str, path: str, *, file_hash: bytes, since: str | None
-) -> str | None:
-    commits = await pfs.list_commit(repo, to=head, number=MAX_STEPS)
-    try:
-        while batch := await commits.read():
-            for commit in batch:
-                if commit.id == since:
-                    return None
-                try:
-                    info = await pfs.inspect_file(repo, commit.id, path)
-                except PathNotFound:
-                    continue
-                if info.hash == file_hash:
-                    return commit.id
-    finally:
-        await commits.aclose()
-    return None
+async def date_of(call: Call, repo: str, info: FileInfo) -> datetime:
+    """When the file was last changed, for the conditions of a write; exact only where they name a date."""
+    if call.head.header("if-unmodified-since") is None and call.head.header("if-modified-since") is None:
+        return info.committed or call.shared.clock()
+    return (await stamp(call, repo, info)).time
+
+
+async def commit_to_read(call: Call, ref: BucketRef) -> str:
+    """The bucket's branch, or its commit. Raises CommitNotFound for a commit of a reserved branch."""
+    if ref.commit is None:
+        return ref.branch
+    await check_commit(call, ref.repo, ref.commit)
+    return ref.commit
+
+
+async def check_commit(call: Call, repo: str, commit: str) -> None:
+    """Return where the request may name the commit. Raises CommitNotFound for one of a reserved branch."""
+    await call.shared.visible.check(call.pfs, repo, commit)

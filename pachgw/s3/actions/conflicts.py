@@ -17,6 +17,8 @@ class Standing:
     """The head that was looked at, None for a branch without commits."""
     file: FileInfo | None
     """The file at the path, None where there is none."""
+    is_open: bool = False
+    """The head is an open commit: a write goes into it."""
 
 
 async def check_path(pfs: PFS, repo: str, branch: str, path: str, *, key: str) -> Standing:
@@ -32,10 +34,10 @@ async def check_path(pfs: PFS, repo: str, branch: str, path: str, *, key: str) -
     except PathNotFound:
         return await _check_ancestors(pfs, repo, branch, path, key=key)
     if not info.is_dir:
-        return Standing(commit=info.commit, file=info)
+        return Standing(commit=info.commit, file=info, is_open=info.committed is None)
     if await has_files(pfs, repo, branch, info):
         raise path_conflict(key)
-    return Standing(commit=info.commit, file=None)
+    return Standing(commit=info.commit, file=None, is_open=info.committed is None)
 
 
 async def _check_ancestors(pfs: PFS, repo: str, branch: str, path: str, *, key: str) -> Standing:
@@ -47,7 +49,7 @@ async def _check_ancestors(pfs: PFS, repo: str, branch: str, path: str, *, key: 
             continue
         if not info.is_dir:
             raise path_conflict(key)
-        return Standing(commit=info.commit, file=None)
+        return Standing(commit=info.commit, file=None, is_open=info.committed is None)
     # The root of a commit is always there; only a head that went away meanwhile leads here.
     return Standing(commit=None, file=None)
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pachgw.messages import Response
 from pachgw.pfs.port import PFS, CommitNotFound, FileInfo, NoHead, PathNotFound
-from pachgw.s3.actions.commits import last_modified
+from pachgw.s3.actions.commits import check_commit, commit_to_read, last_modified
 from pachgw.s3.actions.conflicts import has_files
 from pachgw.s3.actions.together import together
 from pachgw.s3.context import Call
 from pachgw.s3.errors import S3Error
 from pachgw.s3.keys import decode_path, places_of_prefix
 from pachgw.s3.keytable import HASH_BYTES, KeyTable, KeyTableBuilder
-from pachgw.s3.listing import ListParams, build_page, parse_list_params
+from pachgw.s3.listing import KeyEntry, ListParams, Page, build_page, parse_list_params
 from pachgw.s3.xml import render_list_objects, render_list_objects_v2
 from pachgw.streams import Offload
 
@@ -50,14 +50,19 @@ class _Scope:
 
 async def _list(call: Call, params: ListParams) -> Response:
     ref = call.ref()
-    asked = params.token.commit if params.token and params.token.commit else ref.commit or ref.branch
+    pinned = params.token.commit if params.token else None
     commit = None
     try:
+        if pinned is None:
+            asked = await commit_to_read(call, ref)
+        else:
+            asked = pinned
+            await check_commit(call, ref.repo, asked)
         scope = await _scope(call.pfs, ref.repo, asked, params)
     except NoHead:
         table = KeyTable.build((), last_modified=call.shared.clock())
     except CommitNotFound:
-        if asked == ref.commit:
+        if pinned in (None, ref.commit):
             raise
         raise S3Error(
             "InvalidArgument",
@@ -69,11 +74,33 @@ async def _list(call: Call, params: ListParams) -> Response:
         table = await _table(call, scope)
         commit = scope.commit if scope.is_finished else None
     page = build_page(table, params, commit=commit)
+    if commit is not None:
+        page = await _dated(call, ref.repo, commit, page)
     render = render_list_objects if params.version == 1 else render_list_objects_v2
     return Response(
         status=200,
         headers=(("Content-Type", "application/xml"),),
         body=render(call.bucket, params, page),
+    )
+
+
+async def _dated(call: Call, repo: str, commit: str, page: Page) -> Page:
+    """The page with the time at which each key last changed; the commit's own stays where it is not known."""
+    if not page.contents:
+        return page
+    keys = [entry.key for entry in page.contents]
+    times = await call.shared.history.last_times(call.pfs, repo, commit, keys)
+    return replace(
+        page,
+        contents=tuple(
+            KeyEntry(
+                key=entry.key,
+                size=entry.size,
+                etag=entry.etag,
+                last_modified=times.get(entry.key.encode(), entry.last_modified),
+            )
+            for entry in page.contents
+        ),
     )
 
 

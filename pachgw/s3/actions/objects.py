@@ -1,139 +1,170 @@
-"""GetObject and HeadObject: one file of a branch's head, or of one commit."""
+"""GetObject and HeadObject: one file of a branch's head, or of one commit, with what was said of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from mimetypes import MimeTypes
+from twisted.internet.defer import Deferred
 
 from pachgw.messages import Response
-from pachgw.pfs.port import CommitNotFound, FileInfo, NoHead, PathNotFound
-from pachgw.s3.actions.commits import last_modified
+from pachgw.s3.actions.finding import Found, find_object
+from pachgw.s3.actions.metadata import recall_description
+from pachgw.s3.checksums import header_name
 from pachgw.s3.conditions import check_conditions, range_applies
 from pachgw.s3.context import Call
+from pachgw.s3.description import checksum_headers, checksum_type, description_headers
 from pachgw.s3.errors import NotModified, S3Error
-from pachgw.s3.headers import etag_of, http_date
-from pachgw.s3.names import BucketRef, looks_like_commit
+from pachgw.s3.headers import http_date
 from pachgw.s3.operation import response_overrides
-from pachgw.s3.ranges import Span, content_range, resolve_range
+from pachgw.s3.ranges import Span, content_range, parse_part_number, part_span, resolve_range
+from pachgw.s3.records import Description
+from pachgw.streams import Source
 
-DEFAULT_CONTENT_TYPE = "binary/octet-stream"
-"""What S3 says of an object that was put without a type."""
-
-# Python's own table alone: the answer does not change with what the machine has installed.
-_TYPES = MimeTypes()
-
-
-def content_type_of(key: str) -> str:
-    """The type that the key's extension stands for."""
-    # As a path: a key that looks like a URL is none, and one like `data:a/b,` would name its own type.
-    name = "/" + key.rpartition("/")[2]
-    return _TYPES.guess_type(name, strict=False)[0] or DEFAULT_CONTENT_TYPE
-
-
-Headers = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """A key's file and when it was last modified."""
-
-    info: FileInfo
-    last_modified: datetime
+Headers = dict[str, str]
 
 
 async def get_object(call: Call) -> Response:
     """S3 GetObject. The branch is resolved once; size, ETag, version id and bytes are of that commit.
 
-    Raises NoSuchKey, NoSuchVersion, NoSuchBucket, InvalidRange, PreconditionFailed, NotModified.
+    Raises NoSuchKey, NoSuchVersion, NoSuchBucket, InvalidRange, InvalidPartNumber, PreconditionFailed,
+    NotModified.
     """
-    found = await _find(call)
-    headers = _headers(call, found)
-    status, headers, span = _ranged(call, found, headers)
-    if span.length == 0:
-        return Response(status=status, headers=headers)
-    source = await call.pfs.get_file(
-        call.ref().repo, found.info.commit, found.info.path, offset=span.start, size=span.length
-    )
-    return Response(status=status, headers=headers, body=source, content_length=span.length)
+    found = await find_object(call)
+    _check_request(call, found)
+    source: Source | None = None
+    if (part := _part_number(call)) is None:
+        # The bytes are on their way while it is looked up what was said of them.
+        span = _range(call, found)
+        source = await _open(call, found, span)
+    try:
+        description = await recall_description(call, found.repo, found.info)
+        if part is not None:
+            span = part_span(part, _part_sizes(found, description), found.info.size)
+            source = await _open(call, found, span)
+        headers = _headers(call, found, description, span, part)
+    except BaseException:
+        if source is not None:
+            await source.aclose()
+        raise
+    status, length = _status(found, span)
+    return Response(status=status, headers=tuple(headers.items()), body=source or b"", content_length=length)
 
 
 async def head_object(call: Call) -> Response:
     """S3 HeadObject: the headers of GetObject. Raises what that does."""
-    found = await _find(call)
-    headers = _headers(call, found)
-    status, headers, span = _ranged(call, found, headers)
-    return Response(status=status, headers=headers, content_length=span.length)
+    found = await find_object(call)
+    _check_request(call, found)
+    part = _part_number(call)
+    span = None if part is not None else _range(call, found)
+    description = await recall_description(call, found.repo, found.info)
+    if part is not None:
+        span = part_span(part, _part_sizes(found, description), found.info.size)
+    headers = _headers(call, found, description, span, part)
+    status, length = _status(found, span)
+    return Response(status=status, headers=tuple(headers.items()), content_length=length)
 
 
-def _ranged(call: Call, found: _Found, headers: Headers) -> tuple[int, Headers, Span]:
-    """Status, headers and bytes of the part that the request asks for; raises InvalidRange."""
-    size = found.info.size
-    span = None
-    etag = etag_of(found.info.hash)
-    if range_applies(call.head.header, etag=etag, last_modified=found.last_modified):
-        span = resolve_range(call.head.header("range"), size)
-    if span is None:
-        return 200, headers, Span(start=0, stop=size)
-    return 206, (*headers, ("Content-Range", content_range(span, size))), span
+class _Begun:
+    """A Source whose first piece is fetched at once."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._first: Deferred[bytes] | None = Deferred.fromCoroutine(source.read())
+
+    async def read(self) -> bytes:
+        if self._first is None:
+            return await self._source.read()
+        first, self._first = self._first, None
+        return await first
+
+    async def aclose(self) -> None:
+        if self._first is not None:
+            first, self._first = self._first, None
+            first.cancel()
+            # Nobody is left to hear of it.
+            first.addErrback(lambda _: None)
+        await self._source.aclose()
 
 
-async def _find(call: Call) -> _Found:
-    ref = call.ref()
-    commit = _commit_asked_for(call, ref)
-    path = call.readable_path()
-    try:
-        info = await call.pfs.inspect_file(ref.repo, commit, path)
-    except (PathNotFound, NoHead):
-        raise _no_such_key(call) from None
-    except CommitNotFound:
-        if call.target.query.get("versionId"):
-            raise _no_such_version(call) from None
-        raise
-    if info.is_dir:
-        raise _no_such_key(call)
-    return _Found(info=info, last_modified=await last_modified(call.pfs, ref.repo, info))
+async def _open(call: Call, found: Found, span: Span | None) -> Source | None:
+    """The bytes of the span, None: all; None where there are none."""
+    start, length = (0, found.info.size) if span is None else (span.start, span.length)
+    if not length:
+        return None
+    info = found.info
+    source = await call.pfs.get_file(found.repo, info.commit, info.path, offset=start, size=length)
+    return source if call.shared.metadata.is_known_missing(found.repo) else _Begun(source)
 
 
-def _commit_asked_for(call: Call, ref: BucketRef) -> str:
-    """The commit or branch to read; a version id is a commit of the repo."""
-    version_id = call.target.query.get("versionId")
-    if not version_id:
-        return ref.commit or ref.branch
-    if not looks_like_commit(version_id) or ref.commit not in (None, version_id):
-        raise _no_such_version(call)
-    return version_id
-
-
-def _headers(call: Call, found: _Found) -> Headers:
-    """The headers of the object; raises NotModified and PreconditionFailed (see check_conditions)."""
-    etag = etag_of(found.info.hash)
-    validators = (
-        ("ETag", etag),
-        ("Last-Modified", http_date(found.last_modified)),
-        ("x-amz-version-id", found.info.commit),
-    )
-    overrides = response_overrides(call.target.query)
-    if overrides and call.principal.access_key_id is None:
+def _check_request(call: Call, found: Found) -> None:
+    """Judge what the request says of itself and of the object; raises NotModified, PreconditionFailed."""
+    if response_overrides(call.target.query) and call.principal.access_key_id is None:
         raise S3Error(
             "InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests."
         )
     try:
-        check_conditions(call.head.header, etag=etag, last_modified=found.last_modified, is_read=True)
+        check_conditions(call.head.header, etag=found.etag, last_modified=found.last_modified, is_read=True)
     except NotModified:
-        raise NotModified(validators) from None
-    described = {"Content-Type": content_type_of(call.key)} | overrides
-    return (*validators, ("Accept-Ranges", "bytes"), *described.items())
+        raise NotModified(tuple(_validators(found).items())) from None
 
 
-def _no_such_key(call: Call) -> S3Error:
-    return S3Error("NoSuchKey", "The specified key does not exist.", Key=call.key)
+def _part_number(call: Call) -> int | None:
+    """The part that is asked for; raises InvalidArgument, and InvalidRequest beside a Range."""
+    text = call.target.query.get("partNumber")
+    if text is None:
+        return None
+    if call.head.header("range") is not None:
+        raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
+    return parse_part_number(text)
 
 
-def _no_such_version(call: Call) -> S3Error:
-    return S3Error(
-        "NoSuchVersion",
-        "The specified version does not exist.",
-        Key=call.key,
-        VersionId=call.target.query.get("versionId") or "",
-    )
+def _range(call: Call, found: Found) -> Span | None:
+    """The bytes that a Range asks for, None: all; raises InvalidRange."""
+    if not range_applies(call.head.header, etag=found.etag, last_modified=found.last_modified):
+        return None
+    return resolve_range(call.head.header("range"), found.info.size)
+
+
+def _status(found: Found, span: Span | None) -> tuple[int, int]:
+    """The answer's status and the length of its body."""
+    return (200, found.info.size) if span is None else (206, span.length)
+
+
+def _part_sizes(found: Found, description: Description) -> tuple[int, ...]:
+    """Those of the object's parts; none where it was put at once."""
+    sizes = description.part_sizes
+    return sizes if sum(sizes) == found.info.size else ()
+
+
+def _validators(found: Found) -> Headers:
+    return {
+        "ETag": found.etag,
+        "Last-Modified": http_date(found.last_modified),
+        "x-amz-version-id": found.version_id,
+    }
+
+
+def _headers(
+    call: Call, found: Found, description: Description, span: Span | None, part: int | None
+) -> Headers:
+    headers = _validators(found) | {"Accept-Ranges": "bytes"}
+    if span is not None and span.length:
+        headers["Content-Range"] = content_range(span, found.info.size)
+    headers |= description_headers(description, found.key) | response_overrides(call.target.query)
+    sizes = _part_sizes(found, description)
+    if part is not None and sizes:
+        headers["x-amz-mp-parts-count"] = str(len(sizes))
+    if (call.head.header("x-amz-checksum-mode") or "").upper() == "ENABLED":
+        headers |= _checksum_headers(description, span, part)
+    return headers
+
+
+def _checksum_headers(description: Description, span: Span | None, part: int | None) -> Headers:
+    """The checksum of the object, or of the part; none for a range, which clients would take it for."""
+    checksum = description.checksum
+    if span is None or checksum is None:
+        return checksum_headers(checksum)
+    if part is None or not description.part_checksums:
+        return {}
+    return {
+        header_name(checksum.algorithm): description.part_checksums[part - 1],
+        "x-amz-checksum-type": checksum_type(checksum),
+    }

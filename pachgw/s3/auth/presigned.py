@@ -153,7 +153,12 @@ def verify_v4(
 
 
 def verify_v2(
-    head: RequestHead, parameters: list[Parameter], *, now: datetime, secret_of: SecretOf
+    head: RequestHead,
+    parameters: list[Parameter],
+    *,
+    now: datetime,
+    secret_of: SecretOf,
+    host_bucket: str | None = None,
 ) -> Principal:
     """Who presigned the URL.
 
@@ -177,5 +182,12 @@ def verify_v2(
     hoisted = tuple(
         p for p in parameters if p.name.startswith(b"x-amz-") or p.name in (b"content-md5", b"content-type")
     )
-    sigv2.verify(head, values["Signature"], secret, expires=values["Expires"], hoisted=hoisted)
+    sigv2.verify(
+        head,
+        values["Signature"],
+        secret,
+        expires=values["Expires"],
+        hoisted=hoisted,
+        host_bucket=host_bucket,
+    )
     return Principal(access_key_id=values["AWSAccessKeyId"], payload=declared_payload(head))

@@ -16,10 +16,13 @@ def _refused(message: str) -> S3Error:
     return S3Error("InvalidArgument", message, ArgumentName="Authorization")
 
 
-def authenticate(head: RequestHead, *, now: datetime, secret_of: SecretOf) -> Principal:
+def authenticate(
+    head: RequestHead, *, now: datetime, secret_of: SecretOf, host_bucket: str | None = None
+) -> Principal:
     """Who signed the request and what its body has to prove; a request without any signature is anonymous.
 
     `now` is aware UTC. `secret_of` gives the secret key of an access key id, None where the id is unknown.
+    `host_bucket` is the bucket that is in the host's name, which version 2 signs with the path.
     Only the head is judged: the digests and chunk signatures of the body are checked while it is read.
 
     Raises S3Error InvalidArgument (an Authorization header that is none of S3's, two signatures at once, an
@@ -39,7 +42,7 @@ def authenticate(head: RequestHead, *, now: datetime, secret_of: SecretOf) -> Pr
     if in_query_v4:
         return presigned.verify_v4(head, parameters, now=now, secret_of=secret_of)
     if in_query_v2:
-        return presigned.verify_v2(head, parameters, now=now, secret_of=secret_of)
+        return presigned.verify_v2(head, parameters, now=now, secret_of=secret_of, host_bucket=host_bucket)
     if not authorization:
         return Principal(access_key_id=None, payload=declared_payload(head))
     scheme, _, rest = (head.header("authorization") or "").partition(" ")
@@ -47,6 +50,6 @@ def authenticate(head: RequestHead, *, now: datetime, secret_of: SecretOf) -> Pr
         case sigv4.ALGORITHM:
             return sigv4.verify_header(head, rest, now=now, secret_of=secret_of)
         case "AWS":
-            return sigv2.verify_header(head, rest, now=now, secret_of=secret_of)
+            return sigv2.verify_header(head, rest, now=now, secret_of=secret_of, host_bucket=host_bucket)
         case _:
             raise _refused("Unsupported Authorization Type")

@@ -1,7 +1,7 @@
 """AWS Signature Version 2, as S3 uses it: the Authorization header and the string to sign.
 
 Pure. Source: Amazon S3 user guide, "Signing and authenticating REST requests". Presigned URLs are in
-`presigned`. The resource is the path as sent, so the bucket has to be in it (path-style requests).
+`presigned`. The resource is the path as sent, with the bucket before it where the host's name has it.
 """
 
 from __future__ import annotations
@@ -28,17 +28,28 @@ SUBRESOURCES = frozenset(
 """The query parameters that are signed; all others are not, which is why version 4 came."""
 
 
-def _resources(head: RequestHead) -> list[str]:
+NEWER_SUBRESOURCES = SUBRESOURCES | frozenset(
+    b"attributes encryption intelligent-tiering legal-hold ownershipControls policyStatus publicAccessBlock"
+    b" retention".split()
+)
+"""With what S3 got when version 2 was old: some clients sign these too, some do not."""
+
+
+def _resources(head: RequestHead, host_bucket: str | None) -> list[str]:
     path, query = split_uri(head.raw_uri)
-    signed = sorted(
-        (p for p in parse_query(query) if p.name in SUBRESOURCES), key=lambda parameter: parameter.name
-    )
-    suffix = b"&".join(p.name if p.value is None else p.name + b"=" + p.value for p in signed)
+    if host_bucket is not None:
+        path = b"/" + host_bucket.encode() + path
     paths = [path]
     if path.count(b"/") == 1 and path != b"/":
         # boto3 sends /bucket and signs /bucket/, which is the same bucket.
         paths.append(path + b"/")
-    return [_as_text(path + b"?" + suffix if suffix else path) for path in paths]
+    suffixes = dict.fromkeys(_signed_query(query, names) for names in (SUBRESOURCES, NEWER_SUBRESOURCES))
+    return [_as_text(path + b"?" + suffix if suffix else path) for suffix in suffixes for path in paths]
+
+
+def _signed_query(query: bytes, names: frozenset[bytes]) -> bytes:
+    signed = sorted((p for p in parse_query(query) if p.name in names), key=lambda parameter: parameter.name)
+    return b"&".join(p.name if p.value is None else p.name + b"=" + p.value for p in signed)
 
 
 def _as_text(raw: bytes) -> str:
@@ -73,10 +84,12 @@ def verify(
     *,
     expires: str | None = None,
     hoisted: tuple[Parameter, ...] = (),
+    host_bucket: str | None = None,
 ) -> None:
     """Raise S3Error SignatureDoesNotMatch unless the secret key made the signature.
 
     `expires` takes the date's place for a presigned URL, whose query can carry headers too (`hoisted`).
+    `host_bucket` is the bucket that is in the host's name.
     """
     headers = _signed_headers(head, hoisted)
     amz_date = headers.get("x-amz-date")
@@ -85,7 +98,7 @@ def verify(
         # The guide's text leaves the date empty and signs the header; its example does it this way.
         others = {name: value for name, value in headers.items() if name != "x-amz-date"}
         dated.append((others, amz_date))
-    resources = _resources(head)
+    resources = _resources(head, host_bucket)
     candidates = [_lines(head, named, date, resource) for named, date in dated for resource in resources]
     # A line break out of the query (%0A) could make one request's text that of another.
     if not any(
@@ -102,7 +115,14 @@ def _matches(lines: list[str], secret: str, signature: str) -> bool:
     return hmac.compare_digest(expected, signature.encode("utf-8", "surrogateescape"))
 
 
-def verify_header(head: RequestHead, parameters: str, *, now: datetime, secret_of: SecretOf) -> Principal:
+def verify_header(
+    head: RequestHead,
+    parameters: str,
+    *,
+    now: datetime,
+    secret_of: SecretOf,
+    host_bucket: str | None = None,
+) -> Principal:
     """Who signed the head; `parameters` is the Authorization header without its scheme.
 
     Raises S3Error InvalidArgument (malformed), AccessDenied (no date), RequestTimeTooSkewed,
@@ -116,5 +136,5 @@ def verify_header(head: RequestHead, parameters: str, *, now: datetime, secret_o
             ArgumentName="Authorization",
         )
     check_skew(request_time(head), now)
-    verify(head, signature, secret_for(access_key_id, secret_of))
+    verify(head, signature, secret_for(access_key_id, secret_of), host_bucket=host_bucket)
     return Principal(access_key_id=access_key_id, payload=declared_payload(head))

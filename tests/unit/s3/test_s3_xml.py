@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pachgw.s3.bucketpages import BucketEntry, BucketPage
 from pachgw.s3.listing import KeyEntry, ListParams, Page
 from pachgw.s3.xml import (
-    BucketEntry,
+    DeletedObject,
     DeleteError,
     render_buckets,
     render_delete_result,
@@ -63,14 +64,22 @@ def test_an_error_is_well_formed_whatever_it_names(resource: str, key: str) -> N
 
 
 def test_buckets() -> None:
-    body = render_buckets([BucketEntry(name="master.images", created=NOW)])
+    body = render_buckets(BucketPage(buckets=(BucketEntry(name="master.images", created=NOW),)))
     assert body == (
         b'<?xml version="1.0" encoding="UTF-8"?>\n'
         b'<ListAllMyBucketsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
         b"<Owner><ID>00000000000000000000000000000000</ID><DisplayName>pachyderm</DisplayName></Owner>"
-        b"<Buckets><Bucket><Name>master.images</Name><CreationDate>2026-03-04T05:06:07.089Z</CreationDate>"
+        b"<Buckets><Bucket><Name>master.images</Name><CreationDate>2026-03-04T05:06:07.000Z</CreationDate>"
         b"</Bucket></Buckets></ListAllMyBucketsResult>"
     )
+
+
+def test_a_page_of_buckets() -> None:
+    bucket = BucketEntry(name="master.images", created=NOW, region="here")
+    root = fromstring(render_buckets(BucketPage(buckets=(bucket,), token="t", prefix="mas&")))
+    assert names(root) == ["Owner", "Buckets", "ContinuationToken", "Prefix"]
+    assert names(root[1][0]) == ["Name", "CreationDate", "BucketRegion"]
+    assert [text(root, name) for name in ("ContinuationToken", "Prefix")] == ["t", "mas&"]
 
 
 def test_location_and_versioning() -> None:
@@ -103,7 +112,7 @@ def test_list_objects() -> None:
     contents, common = root[7], root[8]
     assert names(contents) == ["Key", "LastModified", "ETag", "Size", "Owner", "StorageClass"]
     assert text(contents, "Key") == "pa"
-    assert text(contents, "LastModified") == "2026-03-04T05:06:07.089Z"
+    assert text(contents, "LastModified") == "2026-03-04T05:06:07.000Z"
     assert text(contents, "ETag") == '"ab-1"'
     assert text(contents, "Size") == "3"
     assert text(contents, "StorageClass") == "STANDARD"
@@ -178,7 +187,7 @@ def test_plain_names_come_back_where_xml_has_them(key: str) -> None:
 
 
 def test_control_characters_are_references() -> None:
-    body = render_delete_result(["a\x01\r\n\t\x7f\ufffe"], [])
+    body = render_delete_result([DeletedObject(key="a\x01\r\n\t\x7f\ufffe")], [])
     assert b"<Key>a&#x1;&#xD;&#xA;&#x9;&#x7F;&#xFFFE;</Key>" in body
 
 
@@ -196,7 +205,7 @@ def test_encoding_of_urls_is_that_of_s3() -> None:
 
 def test_delete_result() -> None:
     body = render_delete_result(
-        ["a", "b&"],
+        [DeletedObject(key="a"), DeletedObject(key="b&", marker="c1")],
         [
             DeleteError(key="c", code="NotImplemented", message="m", version_id="v"),
             DeleteError(key="d", code="AccessDenied", message="m"),
@@ -204,7 +213,9 @@ def test_delete_result() -> None:
     )
     assert body.endswith(
         b'<DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-        b"<Deleted><Key>a</Key></Deleted><Deleted><Key>b&amp;</Key></Deleted>"
+        b"<Deleted><Key>a</Key></Deleted>"
+        b"<Deleted><Key>b&amp;</Key><DeleteMarker>true</DeleteMarker>"
+        b"<DeleteMarkerVersionId>c1</DeleteMarkerVersionId></Deleted>"
         b"<Error><Key>c</Key><VersionId>v</VersionId><Code>NotImplemented</Code><Message>m</Message></Error>"
         b"<Error><Key>d</Key><Code>AccessDenied</Code><Message>m</Message></Error></DeleteResult>"
     )

@@ -103,7 +103,13 @@ def test_malformed(body: bytes) -> None:
     assert (caught.value.code, caught.value.status) == ("MalformedXML", 400)
 
 
-@pytest.mark.parametrize("name", ["ETag", "LastModifiedTime", "Size"])
+def test_an_etag_is_a_condition_on_an_object() -> None:
+    named = b"<Object><Key>k</Key><ETag>&quot;e&quot;</ETag></Object>"
+    body = b"<Delete>" + named + b"<Object><Key>l</Key></Object></Delete>"
+    assert [item.etag for item in parse_delete(body)[1]] == ['"e"', None]
+
+
+@pytest.mark.parametrize("name", ["LastModifiedTime", "Size"])
 def test_conditions_on_an_object_are_not_ignored(name: str) -> None:
     with pytest.raises(S3Error) as caught:
         parse_delete(f"<Delete><Object><Key>k</Key><{name}>1</{name}></Object></Delete>".encode())

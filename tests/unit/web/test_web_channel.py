@@ -91,6 +91,15 @@ def test_expect_with_the_body_already_there_gets_no_100(wire: Wires, result: Res
     assert w.take() == b""
 
 
+def test_expect_without_a_body_gets_its_100(wire: Wires) -> None:
+    w = wire()
+    w.send(put(0, "Expect: 100-continue"))
+    assert w.take() == CONTINUE
+    w.calls[0].answer.callback(ok())
+    assert w.take().startswith(b"HTTP/1.1 200 ")
+    assert not w.transport.half_closed
+
+
 def test_expect_from_http_1_0_gets_no_100(wire: Wires) -> None:
     w = wire()
     w.send(b"PUT /b/k HTTP/1.0\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")

@@ -1,0 +1,88 @@
+"""S3's actions by name, and what they are about. Which request is which is in operation.py."""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum
+
+
+class Action(StrEnum):
+    """S3's actions by their names in the API reference; those outside operation.ROUTES are NotImplemented.
+
+    PostObject, the upload of a form, has a page there and no name.
+    """
+
+    LIST_BUCKETS = "ListBuckets"
+    CREATE_BUCKET = "CreateBucket"
+    HEAD_BUCKET = "HeadBucket"
+    DELETE_BUCKET = "DeleteBucket"
+    GET_BUCKET_LOCATION = "GetBucketLocation"
+    GET_BUCKET_VERSIONING = "GetBucketVersioning"
+    PUT_BUCKET_VERSIONING = "PutBucketVersioning"
+    LIST_OBJECTS = "ListObjects"
+    LIST_OBJECTS_V2 = "ListObjectsV2"
+    LIST_OBJECT_VERSIONS = "ListObjectVersions"
+    GET_OBJECT = "GetObject"
+    HEAD_OBJECT = "HeadObject"
+    PUT_OBJECT = "PutObject"
+    POST_OBJECT = "PostObject"
+    COPY_OBJECT = "CopyObject"
+    GET_OBJECT_ATTRIBUTES = "GetObjectAttributes"
+    GET_OBJECT_TAGGING = "GetObjectTagging"
+    PUT_OBJECT_TAGGING = "PutObjectTagging"
+    DELETE_OBJECT_TAGGING = "DeleteObjectTagging"
+    DELETE_OBJECT = "DeleteObject"
+    DELETE_OBJECTS = "DeleteObjects"
+    CREATE_MULTIPART_UPLOAD = "CreateMultipartUpload"
+    UPLOAD_PART = "UploadPart"
+    UPLOAD_PART_COPY = "UploadPartCopy"
+    COMPLETE_MULTIPART_UPLOAD = "CompleteMultipartUpload"
+    ABORT_MULTIPART_UPLOAD = "AbortMultipartUpload"
+    LIST_PARTS = "ListParts"
+    LIST_MULTIPART_UPLOADS = "ListMultipartUploads"
+    # What is set for a bucket or an object, and mostly is not.
+    GET_BUCKET_ACL = "GetBucketAcl"
+    PUT_BUCKET_ACL = "PutBucketAcl"
+    GET_OBJECT_ACL = "GetObjectAcl"
+    PUT_OBJECT_ACL = "PutObjectAcl"
+    GET_BUCKET_TAGGING = "GetBucketTagging"
+    DELETE_BUCKET_TAGGING = "DeleteBucketTagging"
+    GET_BUCKET_POLICY = "GetBucketPolicy"
+    DELETE_BUCKET_POLICY = "DeleteBucketPolicy"
+    GET_BUCKET_POLICY_STATUS = "GetBucketPolicyStatus"
+    GET_BUCKET_CORS = "GetBucketCors"
+    GET_BUCKET_LIFECYCLE_CONFIGURATION = "GetBucketLifecycleConfiguration"
+    DELETE_BUCKET_LIFECYCLE = "DeleteBucketLifecycle"
+    GET_BUCKET_ENCRYPTION = "GetBucketEncryption"
+    DELETE_BUCKET_ENCRYPTION = "DeleteBucketEncryption"
+    GET_OBJECT_LOCK_CONFIGURATION = "GetObjectLockConfiguration"
+    GET_BUCKET_LOGGING = "GetBucketLogging"
+    GET_BUCKET_NOTIFICATION_CONFIGURATION = "GetBucketNotificationConfiguration"
+    GET_BUCKET_WEBSITE = "GetBucketWebsite"
+    DELETE_BUCKET_WEBSITE = "DeleteBucketWebsite"
+    GET_BUCKET_REPLICATION = "GetBucketReplication"
+    DELETE_BUCKET_REPLICATION = "DeleteBucketReplication"
+    GET_BUCKET_REQUEST_PAYMENT = "GetBucketRequestPayment"
+    PUT_BUCKET_REQUEST_PAYMENT = "PutBucketRequestPayment"
+    GET_BUCKET_ACCELERATE_CONFIGURATION = "GetBucketAccelerateConfiguration"
+    GET_PUBLIC_ACCESS_BLOCK = "GetPublicAccessBlock"
+    DELETE_PUBLIC_ACCESS_BLOCK = "DeletePublicAccessBlock"
+    GET_BUCKET_OWNERSHIP_CONTROLS = "GetBucketOwnershipControls"
+    PUT_BUCKET_OWNERSHIP_CONTROLS = "PutBucketOwnershipControls"
+    GET_OBJECT_RETENTION = "GetObjectRetention"
+    GET_OBJECT_LEGAL_HOLD = "GetObjectLegalHold"
+    GET_BUCKET_ANALYTICS_CONFIGURATION = "GetBucketAnalyticsConfiguration"
+    LIST_BUCKET_ANALYTICS_CONFIGURATIONS = "ListBucketAnalyticsConfigurations"
+    GET_BUCKET_INTELLIGENT_TIERING_CONFIGURATION = "GetBucketIntelligentTieringConfiguration"
+    LIST_BUCKET_INTELLIGENT_TIERING_CONFIGURATIONS = "ListBucketIntelligentTieringConfigurations"
+    GET_BUCKET_INVENTORY_CONFIGURATION = "GetBucketInventoryConfiguration"
+    LIST_BUCKET_INVENTORY_CONFIGURATIONS = "ListBucketInventoryConfigurations"
+    GET_BUCKET_METRICS_CONFIGURATION = "GetBucketMetricsConfiguration"
+    LIST_BUCKET_METRICS_CONFIGURATIONS = "ListBucketMetricsConfigurations"
+
+
+class Kind(Enum):
+    """What a target is; the value is S3's ResourceType."""
+
+    SERVICE = "SERVICE"
+    BUCKET = "BUCKET"
+    OBJECT = "OBJECT"
