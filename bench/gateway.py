@@ -12,12 +12,12 @@ from pathlib import Path
 
 import grpc
 
-from bench import bare, http, processes
+from bench import bare, history, http, objects, processes
 from bench.table import row, separate
 from pachgw.pfs.proto import pfs_pb2, pfs_pb2_grpc
 
 MIB = 1024 * 1024
-PARTS = ("small", "large", "listing")
+PARTS = ("small", "records", "parts", "large", "listing", "history")
 REPO = "bench"
 BUCKET = f"master.{REPO}"
 
@@ -156,9 +156,16 @@ def run(parts: Collection[str], *, quick: bool, size: int) -> None:
             if "small" in parts:
                 put_many(running, "small-", 16, data=bytes(1024))
                 small(running, 1 if quick else 4, rounds)
+            if "records" in parts:
+                objects.records(running, BUCKET, 1 if quick else 4, rounds)
+            if "parts" in parts:
+                objects.in_parts(running, BUCKET, Path(directory, "parts"), 64 * MIB, 3 if quick else 7)
             if "large" in parts:
                 large(running, processes.random_file(Path(directory, "large"), size), size, rounds)
             if "listing" in parts:
                 listing(running, 100_000)
         finally:
             running.stop()
+    if "history" in parts:
+        with processes.scratch() as directory:
+            history.main(Path(directory), 200 if quick else 2000, 1 if quick else 4, rounds)

@@ -1,15 +1,18 @@
 """The HTTP side: curl for large bodies, raw sockets for many small requests, each in a process of its own.
 
-`python -m bench.http HOST PORT METHOD BUCKET KEY CONNECTIONS SECONDS` prints requests per second. Requests
-are anonymous, which a PFS without auth allows: what is measured is not the client's signing.
+`python -m bench.http HOST PORT METHOD BUCKET KEY CONNECTIONS SECONDS [HEADER: VALUE ...]` prints requests per
+second. Requests are anonymous, which a PFS without auth allows: what is measured is not the client's signing.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.bare import rate
@@ -36,15 +39,15 @@ def _curl(*words: str) -> float:
 
 
 class Connection:
-    """A keep-alive connection that sends one request again and again and reads whole answers."""
+    """A keep-alive connection that sends one request after the other and reads whole answers."""
 
-    def __init__(self, host: str, port: int, request: bytes) -> None:
+    def __init__(self, host: str, port: int, request: Callable[[], bytes]) -> None:
         self._socket = socket.create_connection((host, port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._request = request
 
     def ask(self) -> None:
-        self._socket.sendall(self._request)
+        self._socket.sendall(self._request())
         data = b""
         while b"\r\n\r\n" not in data:
             data += self._receive()
@@ -66,15 +69,24 @@ class Connection:
         return data
 
 
-def main(host: str, port: str, method: str, bucket: str, key: str, connections: str, seconds: str) -> None:
-    open_ = []
-    for index in range(int(connections)):
-        head = f"{method} /{bucket}/{key}-{index} HTTP/1.1\r\nHost: {host}:{port}\r\n"
-        body = b""
-        if method == "PUT":
-            body = bytes(1024)
-            head += f"Content-Length: {len(body)}\r\n"
-        open_.append(Connection(host, int(port), head.encode() + b"\r\n" + body))
+def _requests(method: str, target: str, host: str, headers: tuple[str, ...]) -> Callable[[], bytes]:
+    """The next request; each PUT has other bytes, as those of people have."""
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *headers]
+    if method != "PUT":
+        request = "\r\n".join([*lines, "", ""]).encode()
+        return lambda: request
+    head = "\r\n".join([*lines, "Content-Length: 1024", "", ""]).encode()
+    numbers = itertools.count(time.time_ns())
+    return lambda: head + f"{next(numbers):01024d}".encode()
+
+
+def main(
+    host: str, port: str, method: str, bucket: str, key: str, connections: str, seconds: str, *headers: str
+) -> None:
+    open_ = [
+        Connection(host, int(port), _requests(method, f"/{bucket}/{key}-{index}", f"{host}:{port}", headers))
+        for index in range(int(connections))
+    ]
     print(json.dumps(rate(lambda index: open_[index].ask(), threads=len(open_), seconds=float(seconds))))
 
 

@@ -47,13 +47,14 @@ class Running:
         self.process.wait()
 
 
-def start(state_dir: Path) -> Running:
+def start(state_dir: Path, *options: str) -> Running:
     """The daemon on a free port, with an embedded PFS in `state_dir`."""
     environ = {name: value for name, value in os.environ.items() if name != "PACHD_ADDRESS"}
     command = [
         str(Path(sys.executable).parent / "twistd"),
         *("--nodaemon", "--pidfile=", "pachgw", "--listen", "tcp:0:interface=127.0.0.1"),
         *("--state-dir", str(state_dir), "--pfs-listen", "127.0.0.1:0"),
+        *options,
     ]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ

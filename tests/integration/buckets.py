@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
@@ -35,6 +36,30 @@ class Bucket:
     def close(self) -> None:
         self._channel.close()
 
+    def pfs_repos(self) -> list[str]:
+        return [info.repo.name for info in self.pfs.ListRepo(pfs_pb2.ListRepoRequest()).repo_info]
+
+    def raw(self, method: str, target: str, **words: object) -> Answer:
+        """A request to anything, not only to the bucket."""
+        return ask(self.url, method, target, **words)
+
+    def record_paths(self) -> list[str]:
+        """Where records lie in the metadata branch."""
+        request = pfs_pb2.GlobFileRequest(commit=self.commit("_s3_metadata"), pattern="/keys/*/*/*")
+        return [info.file.path for info in self.pfs.GlobFileStream(request)]
+
+    def write_record_path(self, path: str, data: bytes) -> None:
+        """Put anything in the place of a record."""
+        file = pfs_pb2.File(commit=self.commit("_s3_metadata"), path=path)
+        index = pfs_pb2.OverwriteIndex()
+        self.pfs.PutFile(iter([pfs_pb2.PutFileRequest(file=file, value=data, overwrite_index=index)]))
+
+    def beside(self, branch: str) -> Bucket:
+        """The bucket that is another branch of the same repo; it need not exist, and ends with this one."""
+        other = copy(self)
+        other.name = f"{branch}.{self.repo}"
+        return other
+
     def ask(self, method: str, rest: str = "", **words: object) -> Answer:
         return ask(self.url, method, f"/{self.name}{rest}", **words)
 
@@ -61,8 +86,13 @@ class Bucket:
         return len(self.commit_ids())
 
     def commit_ids(self) -> tuple[str, ...]:
+        """Of all branches that are buckets, newest first."""
         request = pfs_pb2.ListCommitRequest(repo=pfs_pb2.Repo(name=self.repo))
-        return tuple(info.commit.id for info in self.pfs.ListCommitStream(request))
+        return tuple(
+            info.commit.id
+            for info in self.pfs.ListCommitStream(request)
+            if not info.branch.name.startswith("_s3_")
+        )
 
     def state(self) -> State:
         """What the file system has now."""

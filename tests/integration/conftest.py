@@ -11,6 +11,7 @@ from daemons import Daemon
 from raw import ask
 from refusals import FILES
 from sdk import s3_client
+from tools import Files, make_files
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +56,9 @@ def full(daemon: Daemon) -> Iterator[Bucket]:
     yield made
     assert made.decoded_keys() == sorted(FILES)
     made.close()
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """Files for clients to carry; nobody changes them."""
+    return make_files(tmp_path_factory.mktemp("files"))

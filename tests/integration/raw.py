@@ -56,8 +56,9 @@ def ask(
         sent = dict(request.headers.items())
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
     try:
-        connection.putrequest(method, target, skip_accept_encoding=True)
-        if body is not None and not {"content-length", "transfer-encoding"} & {name.lower() for name in sent}:
+        names = {name.lower() for name in sent}
+        connection.putrequest(method, target, skip_host="host" in names, skip_accept_encoding=True)
+        if body is not None and not {"content-length", "transfer-encoding"} & names:
             sent["Content-Length"] = str(len(body))
         for name, value in sent.items():
             connection.putheader(name, value)

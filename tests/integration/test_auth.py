@@ -81,6 +81,9 @@ REQUESTS = [
     ("DELETE", f"/{BUCKET}", None),
     ("DELETE", "/master.no-such-repo", None),
     ("POST", f"/{BUCKET}?delete", b"<Delete><Object><Key>k</Key></Object></Delete>"),
+    ("GET", f"/{BUCKET}/k?tagging", None),
+    ("PUT", f"/{BUCKET}/k?tagging", b"<Tagging><TagSet></TagSet></Tagging>"),
+    ("DELETE", f"/{BUCKET}/k?tagging", None),
 ]
 
 
@@ -144,6 +147,54 @@ def test_a_reader_reads_and_a_writer_writes(guarded: Daemon) -> None:
     answer = ask(url, "POST", f"/{BUCKET}?delete", token=CAROL, body=batch)
     assert answer.status == 403 or answer.all("Code") == ["AccessDenied"]
     assert ask(url, "GET", f"/{BUCKET}/k", token=CAROL).status == 200
+
+
+def test_what_is_said_of_an_object_has_the_rights_of_its_bucket(guarded: Daemon) -> None:
+    url = guarded.s3_url
+    tags = b"<Tagging><TagSet><Tag><Key>a</Key><Value>1</Value></Tag></TagSet></Tagging>"
+    said = {"Content-Type": "a/b", "x-amz-tagging": "b=2"}
+    assert ask(url, "PUT", f"/{BUCKET}/said", token=BOB, body=b"x", headers=said).status == 200
+    assert ask(url, "HEAD", f"/{BUCKET}/said", token=CAROL).headers["content-type"] == "a/b"
+    assert ask(url, "GET", f"/{BUCKET}/said?tagging", token=CAROL).all("Key") == ["b"]
+    attributes = {"x-amz-object-attributes": "ETag"}
+    assert ask(url, "GET", f"/{BUCKET}/said?attributes", token=CAROL, headers=attributes).status == 200
+    for token in (CAROL, DAVE):
+        for method, body in (("PUT", tags), ("DELETE", None)):
+            answer = ask(url, method, f"/{BUCKET}/said?tagging", token=token, body=body)
+            _refused(answer, 403, "AccessDenied")
+    # Nothing to be done, and yet nothing that a reader may do.
+    _refused(ask(url, "DELETE", f"/{BUCKET}/k?tagging", token=CAROL), 403, "AccessDenied")
+    _refused(ask(url, "GET", f"/{BUCKET}/said?tagging", token=DAVE), 403, "AccessDenied")
+    answer = ask(url, "GET", f"/{BUCKET}/said?attributes", token=DAVE, headers=attributes)
+    _refused(answer, 403, "AccessDenied")
+    assert ask(url, "GET", f"/{BUCKET}/said?tagging", token=ALICE).all("Key") == ["b"]
+    assert ask(url, "PUT", f"/{BUCKET}/said?tagging", token=BOB, body=tags).status == 200
+    assert ask(url, "GET", f"/{BUCKET}/said?tagging", token=CAROL).all("Key") == ["a"]
+    assert ask(url, "DELETE", f"/{BUCKET}/said", token=BOB).status == 204
+
+
+def test_a_copy_wants_to_read_the_source_and_write_the_target(guarded: Daemon) -> None:
+    url = guarded.s3_url
+    assert ask(url, "PUT", "/master.copies", token=DAVE, body=b"").status == 200
+
+    def copy(token: str | None, target: str, source: str) -> Answer:
+        return ask(url, "PUT", target, token=token, headers={"x-amz-copy-source": source}, body=b"")
+
+    shared, own = f"/{BUCKET}/copy", "/master.copies/copy"
+    _refused(copy(DAVE, own, f"{BUCKET}/k"), 403, "AccessDenied")
+    _refused(copy(DAVE, own, f"{BUCKET}/nope"), 403, "AccessDenied")
+    _refused(copy(CAROL, shared, f"{BUCKET}/k"), 403, "AccessDenied")
+    _refused(copy(BOB, own, f"{BUCKET}/k"), 403, "AccessDenied")
+    _refused(copy(BOB, shared, "master.no-such-repo/k"), 404, "NoSuchBucket")
+    _refused(copy(BOB, shared, "no-such-branch.shared/k"), 404, "NoSuchBucket")
+    _refused(copy(None, shared, f"{BUCKET}/k"), 403, "AccessDenied")
+    for bad in BAD_TOKENS:
+        for source in (f"{BUCKET}/k", "master.no-such-repo/k"):
+            _refused(copy(bad, shared, source), 403, "InvalidAccessKeyId")
+    assert ask(url, "GET", f"/{BUCKET}", token=ALICE).all("Key") == ["k"]
+    assert copy(BOB, shared, f"{BUCKET}/k").status == 200
+    assert ask(url, "DELETE", shared, token=BOB).status == 204
+    assert ask(url, "DELETE", "/master.copies", token=DAVE).status == 204
 
 
 def test_a_writer_cannot_delete_the_last_bucket_of_a_repo(guarded: Daemon) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from botocore.exceptions import ClientError
+from daemons import Daemon
+from raw import ask
 
 
 def names(s3: object, repo: str) -> list[str]:
@@ -44,7 +46,45 @@ def test_what_a_bucket_says_of_itself(s3: object, bucket: str) -> None:
         assert refusal(call, Bucket=missing) == (404, "NoSuchBucket")
 
 
-def test_list_buckets_takes_no_parameters(s3: object) -> None:
-    # Answered as if they were not there, a prefix would seem to match everything.
-    assert refusal(s3.list_buckets, Prefix="m") == (501, "NotImplemented")
-    assert refusal(s3.list_buckets, MaxBuckets=1) == (501, "NotImplemented")
+def test_list_buckets_in_pages(s3: object, bucket: str) -> None:
+    repo = bucket.partition(".")[2]
+    for branch in ("a-1", "a-2", "a-3"):
+        s3.create_bucket(Bucket=f"{branch}.{repo}")
+    whole = s3.list_buckets()
+    assert "ContinuationToken" not in whole
+    everything = [found["Name"] for found in whole["Buckets"]]
+    assert everything == sorted(everything)
+    assert not [found for found in whole["Buckets"] if "BucketRegion" in found]
+    pages, words = [], {}
+    while words is not None:
+        page = s3.list_buckets(MaxBuckets=2, Prefix="a-", **words)
+        assert page["Prefix"] == "a-"
+        assert page["Owner"]["ID"] == whole["Owner"]["ID"]
+        pages.append([found["Name"] for found in page["Buckets"]])
+        token = page.get("ContinuationToken")
+        words = None if token is None else {"ContinuationToken": token}
+    assert all(len(page) == 2 for page in pages[:-1])
+    assert [name for page in pages for name in page] == [n for n in everything if n.startswith("a-")]
+    paged = s3.get_paginator("list_buckets").paginate(PaginationConfig={"PageSize": 3})
+    assert [found["Name"] for page in paged for found in page["Buckets"]] == everything
+
+
+def test_list_buckets_of_a_region(s3: object, bucket: str) -> None:
+    region = s3.get_bucket_location(Bucket=bucket)["LocationConstraint"]
+    found = s3.list_buckets(BucketRegion=region, Prefix=bucket)["Buckets"]
+    assert [(entry["Name"], entry["BucketRegion"]) for entry in found if entry["Name"] == bucket] == [
+        (bucket, region)
+    ]
+    assert s3.list_buckets(BucketRegion="eu-central-1").get("Buckets", []) == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("max-buckets=0", "max-buckets=10001", "max-buckets=-1", "max-buckets=x", "max-buckets="),
+        *("continuation-token=junk", "continuation-token=", "continuation-token=%C3%A9"),
+    ],
+)
+def test_list_buckets_with_bad_parameters(daemon: Daemon, query: str) -> None:
+    answer = ask(daemon.s3_url, "GET", f"/?{query}")
+    assert (answer.status, answer.code) == (400, "InvalidArgument")
