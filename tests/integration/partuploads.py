@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import zlib
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
@@ -89,3 +91,11 @@ def commits_of(b: Bucket, branch: str = "master") -> int:
     """How many commits lie on the way to the head of the branch."""
     request = pfs_pb2.ListCommitRequest(repo=pfs_pb2.Repo(name=b.repo), to=b.commit(branch))
     return len(list(b.pfs.ListCommitStream(request)))
+
+
+def crc32(data: bytes) -> str:
+    return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
+
+
+def refused(answer: Answer, status: int, code: str) -> None:
+    assert (answer.status, answer.code) == (status, code), answer
