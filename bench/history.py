@@ -17,15 +17,12 @@ from pathlib import Path
 import grpc
 
 from bench import bare, processes
+from bench.table import row
 from pachgw.pfs.proto import pfs_pb2, pfs_pb2_grpc
 
 REPO = "bench"
 BUCKET = f"master.{REPO}"
 KEYS = 1_000
-
-
-def row(name: str, value: str, other: str = "", ratio: str = "") -> None:
-    print(f"{name:<52} {value:>14} {other:>14} {ratio:>8}", flush=True)
 
 
 def make_history(running: processes.Running, commits: int) -> None:

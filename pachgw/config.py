@@ -261,11 +261,16 @@ def _embedded(
 def state_directory(environ: Mapping[str, str], given: str | None) -> Path:
     """Where the embedded PFS's data is: what --state-dir says, else the default. Raises ConfigError."""
     directory = _default_state_dir(environ) if given is None else _path(given, source="--state-dir")
+    return _no_file(directory, source="--state-dir")
+
+
+def _no_file(directory: Path, *, source: str) -> Path:
+    """The path, of a directory that is there or may be made. Raises ConfigError."""
     try:
         if directory.exists() and not directory.is_dir():
-            raise ConfigError(f"--state-dir {directory}: not a directory")
+            raise ConfigError(f"{source} {directory}: not a directory")
     except OSError as error:
-        raise ConfigError(f"--state-dir {directory}: {error.strerror}") from None
+        raise ConfigError(f"{source} {directory}: {error.strerror}") from None
     return directory
 
 
@@ -283,13 +288,7 @@ def _default_state_dir(environ: Mapping[str, str]) -> Path:
 
 def _cache_dir(environ: Mapping[str, str], backend: Cluster | Embedded, given: str | None) -> Path | None:
     if given is not None:
-        directory = _path(given, source="--cache-dir")
-        try:
-            if directory.exists() and not directory.is_dir():
-                raise ConfigError(f"--cache-dir {directory}: not a directory")
-        except OSError as error:
-            raise ConfigError(f"--cache-dir {directory}: {error.strerror}") from None
-        return directory
+        return _no_file(_path(given, source="--cache-dir"), source="--cache-dir")
     if isinstance(backend, Embedded):
         # Beside the data, so that whoever moves or removes a store has the whole of it.
         return backend.state_dir / "gateway"

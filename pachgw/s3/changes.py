@@ -281,13 +281,6 @@ class ChangesReader:
             return None
         return Gap(unknown=line.parent, above=line.line)
 
-    def count_waiting(self, repo: str, head: str, *, limit: int) -> int:
-        """How many commits are to be covered, as far as is known; counts no further than `limit`."""
-        gap = self.gap(repo, head, limit=limit)
-        if gap is None:
-            return 0
-        return limit if gap.unknown is not None else len(gap.waiting)
-
     def is_whole(self, repo: str, head: str) -> bool:
         """Whether every commit from the head to the repo's first one is covered."""
         with transaction(self._db, "DEFERRED"):

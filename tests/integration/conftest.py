@@ -62,3 +62,11 @@ def full(daemon: Daemon) -> Iterator[Bucket]:
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     """Files for clients to carry; nobody changes them."""
     return make_files(tmp_path_factory.mktemp("files"))
+
+
+@pytest.fixture
+def other(s3: object, bucket: str) -> str:
+    """A second bucket, of another repo."""
+    name = f"{bucket}-other"
+    s3.create_bucket(Bucket=name)
+    return name

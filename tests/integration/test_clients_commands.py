@@ -21,14 +21,6 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 @pytest.fixture
-def other(s3: object, bucket: str) -> str:
-    """A second bucket, of another repo."""
-    name = f"{bucket}-other"
-    s3.create_bucket(Bucket=name)
-    return name
-
-
-@pytest.fixture
 def aws(daemon: Daemon) -> list[str]:
     return commands.aws(daemon.s3_url)
 

@@ -14,14 +14,6 @@ from tools import MIB, SCRIPTS, Files, digests_below, fill, missing, run, run_sc
 
 
 @pytest.fixture
-def other(s3: object, bucket: str) -> str:
-    """A second bucket, of another repo."""
-    name = f"{bucket}-other"
-    s3.create_bucket(Bucket=name)
-    return name
-
-
-@pytest.fixture
 def arguments(daemon: Daemon, bucket: str, other: str, files: Files) -> list[str]:
     return [daemon.s3_url, bucket, other, str(files.directory)]
 
