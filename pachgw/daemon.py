@@ -23,9 +23,9 @@ from pachgw.config import Config, Embedded
 from pachgw.localpfs.service import EmbeddedPFS, EmbeddedPFSError, socket_path_for
 from pachgw.pfs.client import GrpcPFS
 from pachgw.s3.cors import Cors, CorsError, parse_cors
-from pachgw.s3.domains import Domains
 from pachgw.s3.gateway import Gateway
 from pachgw.s3.keys import KeyEncoding
+from pachgw.s3.request.domains import Domains
 from pachgw.web.app import make_site
 from pachgw.web.site import Site
 

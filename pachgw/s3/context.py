@@ -9,19 +9,19 @@ from datetime import datetime
 from pachgw.messages import RequestBody, RequestHead
 from pachgw.pfs.port import PFS
 from pachgw.s3.auth import Principal
+from pachgw.s3.changes.history import History
+from pachgw.s3.changes.visible import VisibleCommits
 from pachgw.s3.cors import Cors
 from pachgw.s3.errors import S3Error
-from pachgw.s3.form import Form
-from pachgw.s3.history import History
 from pachgw.s3.keys import KeyEncoding, check_representable, encode_key
-from pachgw.s3.keytables import KeyTables
-from pachgw.s3.metadatabranch import MetadataBranches
+from pachgw.s3.listing.keytables import KeyTables
+from pachgw.s3.metadata.branch import MetadataBranches
+from pachgw.s3.multipart.openuploads import OpenUploads
 from pachgw.s3.names import BucketRef, parse_bucket
-from pachgw.s3.openuploads import OpenUploads
-from pachgw.s3.payload import PayloadSource, open_payload
-from pachgw.s3.target import Target, check_key_length
+from pachgw.s3.payload.source import PayloadSource, open_payload
+from pachgw.s3.request.form import Form
+from pachgw.s3.request.target import Target, check_key_length
 from pachgw.s3.turns import Turns
-from pachgw.s3.visible import VisibleCommits
 from pachgw.streams import Offload, TooLong, read_all
 
 XML_BODY_LIMIT = 2 * 1024 * 1024

@@ -15,7 +15,7 @@ from typing import Any
 from pachgw.messages import RequestHead, Response
 from pachgw.s3.errors import S3Error
 from pachgw.s3.names import BucketRef, parse_bucket
-from pachgw.s3.target import Target
+from pachgw.s3.request.target import Target
 
 METHODS = ("GET", "PUT", "HEAD", "POST", "DELETE")
 """What a rule can allow; S3 has no others."""

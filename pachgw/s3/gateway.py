@@ -16,7 +16,6 @@ from twisted.internet.interfaces import IReactorTime
 
 from pachgw.messages import RequestBody, RequestHead, Response
 from pachgw.pfs.port import BranchNotFound, NotAuthorized, PFSError, RepoNotFound, Sessions
-from pachgw.s3.action import Action
 from pachgw.s3.actions import (
     answers,
     attributes,
@@ -34,23 +33,24 @@ from pachgw.s3.actions import (
     writes,
 )
 from pachgw.s3.auth import Principal, SecretOf, authenticate, verify_form
+from pachgw.s3.changes.history import History
+from pachgw.s3.changes.visible import VisibleCommits
 from pachgw.s3.context import Call, Shared
 from pachgw.s3.cors import Cors
-from pachgw.s3.domains import Domains
 from pachgw.s3.errors import NotModified, S3Error, from_pfs
-from pachgw.s3.form import Form, read_form
-from pachgw.s3.history import History
-from pachgw.s3.hoisted import unhoist
 from pachgw.s3.keys import KeyEncoding
-from pachgw.s3.keytables import KeyTables
-from pachgw.s3.metadatabranch import MetadataBranches
-from pachgw.s3.openuploads import ABANDONED_DAYS, OpenUploads
-from pachgw.s3.operation import choose_operation, refuse_unsupported_headers
-from pachgw.s3.sweeping import Sweeper
-from pachgw.s3.target import Query, Target
+from pachgw.s3.listing.keytables import KeyTables
+from pachgw.s3.metadata.branch import MetadataBranches
+from pachgw.s3.metadata.sweeping import Sweeper
+from pachgw.s3.multipart.openuploads import ABANDONED_DAYS, OpenUploads
+from pachgw.s3.request.action import Action
+from pachgw.s3.request.domains import Domains
+from pachgw.s3.request.form import Form, read_form
+from pachgw.s3.request.hoisted import unhoist
+from pachgw.s3.request.operation import choose_operation, refuse_unsupported_headers
+from pachgw.s3.request.target import Query, Target
 from pachgw.s3.turns import Turns
-from pachgw.s3.visible import VisibleCommits
-from pachgw.s3.xml import render_error
+from pachgw.s3.xml.render import render_error
 from pachgw.streams import Offload
 
 ActionFunction = Callable[[Call], Awaitable[Response]]

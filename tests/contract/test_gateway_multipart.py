@@ -15,9 +15,9 @@ from watched_pfs import WatchedSessions
 
 from pachgw.messages import Response
 from pachgw.pfs.port import Unavailable
-from pachgw.s3 import partrules
 from pachgw.s3.actions import completing
 from pachgw.s3.gateway import Gateway
+from pachgw.s3.multipart import rules as partrules
 
 
 def body_of(seed: object) -> bytes:

@@ -20,8 +20,8 @@ from pachgw.messages import RequestHead, Response
 from pachgw.pfs.client import GrpcPFS
 from pachgw.pfs.port import PFS, OutOfSpace, Unavailable, Upload
 from pachgw.s3.gateway import Gateway
+from pachgw.s3.metadata.sweeping import AGE, unused_records
 from pachgw.s3.reserved import METADATA_BRANCH
-from pachgw.s3.sweeping import AGE, unused_records
 
 T = TypeVar("T")
 Hook = Callable[[], Awaitable[None]]

@@ -15,7 +15,7 @@ from daemons import Daemon
 from raw import ask
 from tools import tool
 
-from pachgw.s3.headers import parse_http_date
+from pachgw.s3.request.headers import parse_http_date
 
 NAMES = [f"d{number % 3}/f{number}" for number in range(12)]
 OTHERS = 100

@@ -10,7 +10,7 @@ from buckets import Bucket
 from raw import ask
 
 from pachgw.pfs.proto import pfs_pb2
-from pachgw.s3.listing import ContinuationToken, render_token
+from pachgw.s3.listing.pages import ContinuationToken, render_token
 
 
 def versions(s3: object, bucket: str, **words: object) -> list[tuple[str, str, bool, bool]]:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pachgw.s3.auth import Payload, PayloadKind
-from pachgw.s3.checksums import ALGORITHMS, Checksum, header_name
 from pachgw.s3.errors import S3Error
+from pachgw.s3.payload.checksums import ALGORITHMS, Checksum, header_name
 
 payloads = st.sampled_from([SIGNED_CHUNKS, SIGNED_TRAILER, UNSIGNED_TRAILER])
 chunk_lists = st.lists(st.binary(min_size=1, max_size=60), max_size=6)

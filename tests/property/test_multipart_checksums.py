@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pachgw.s3.checksums import COMBINABLE, Checksum, combine
-from pachgw.s3.multipart import ChecksumKind, Part, PartChecksum
-from pachgw.s3.partrules import Expected, whole_checksum
+from pachgw.s3.multipart.rules import Expected, whole_checksum
+from pachgw.s3.multipart.uploads import ChecksumKind, Part, PartChecksum
+from pachgw.s3.payload.checksums import COMBINABLE, Checksum, combine
 
 algorithms = st.sampled_from(COMBINABLE)
 pieces = st.lists(st.binary(max_size=50), min_size=1, max_size=8)

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pachgw.s3.multipart import Part, Upload, UploadInfo
-from pachgw.s3.records import Description
-from pachgw.s3.uploadlisting import (
+from pachgw.s3.metadata.records import Description
+from pachgw.s3.multipart.listing import (
     PartsParams,
     UploadsParams,
     build_parts_page,
     build_uploads_page,
 )
+from pachgw.s3.multipart.uploads import Part, Upload, UploadInfo
 
 NOW = datetime(2031, 1, 1, tzinfo=UTC)
 keys = st.text(st.sampled_from("a/é\U0001f600\uffff"), min_size=1, max_size=5)

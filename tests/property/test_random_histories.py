@@ -20,11 +20,11 @@ from hypothesis.stateful import (
 from model_pfs import REPO, ModelPFS, hash_of, history_in, now
 from twisted.internet.task import Clock
 
-from pachgw.s3.filling import RETRY_SECONDS, VERIFY_SECONDS
-from pachgw.s3.history import History, KeyChange
+from pachgw.s3.changes.filling import RETRY_SECONDS, VERIFY_SECONDS
+from pachgw.s3.changes.history import History, KeyChange
 from pachgw.s3.keys import encode_key
-from pachgw.s3.metadatabranch import MISSING_SECONDS
-from pachgw.s3.versions import VersionEntry, VersionParams, VersionsPage, read_versions_page
+from pachgw.s3.listing.versions import VersionEntry, VersionParams, VersionsPage, read_versions_page
+from pachgw.s3.metadata.branch import MISSING_SECONDS
 
 KEYS = ("a", "a/", "a-b", "b/x", "b/y/z", "b0", "é", "c//d")
 keys = st.sampled_from(KEYS)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pachgw.messages import RequestHead
 from pachgw.s3.cors import METHODS, Cors, CorsRule, fits
 from pachgw.s3.errors import S3Error
-from pachgw.s3.target import parse_target
+from pachgw.s3.request.target import parse_target
 
 SHORT = st.text("ab.*", max_size=6)
 ORIGINS = st.text("ab.:/", min_size=1, max_size=8)

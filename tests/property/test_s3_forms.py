@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from pachgw.messages import RequestHead
 from pachgw.s3.errors import S3Error
-from pachgw.s3.form import Form, read_form
-from pachgw.s3.policy import parse_policy
+from pachgw.s3.request.form import Form, read_form
+from pachgw.s3.request.policy import parse_policy
 from pachgw.streams import read_all
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

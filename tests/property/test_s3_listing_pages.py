@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pachgw.s3.keytable import KeyTable
-from pachgw.s3.listing import (
+from pachgw.s3.listing.keytable import KeyTable
+from pachgw.s3.listing.pages import (
     ContinuationToken,
     ListParams,
     Page,
@@ -21,7 +21,7 @@ from pachgw.s3.listing import (
     parse_token,
     render_token,
 )
-from pachgw.s3.target import Query
+from pachgw.s3.request.target import Query
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pachgw.s3.errors import S3Error
-from pachgw.s3.ranges import content_range, resolve_range
+from pachgw.s3.request.ranges import content_range, resolve_range
 
 SIZES = st.integers(0, 50)
 OFFSETS = st.integers(0, 60)

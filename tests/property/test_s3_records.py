@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pachgw.s3.checksums import ALGORITHMS, digest_size
-from pachgw.s3.records import (
+from pachgw.s3.metadata.records import (
     HEADER_VALUE,
     KEPT_HEADERS,
     Checksum,
@@ -23,6 +22,7 @@ from pachgw.s3.records import (
     parse_records,
     record_line,
 )
+from pachgw.s3.payload.checksums import ALGORITHMS, digest_size
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 HASH = bytes(range(32))

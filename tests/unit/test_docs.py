@@ -13,8 +13,8 @@ from pachgw.s3.cors import parse_cors
 from pachgw.s3.errors import S3Error
 from pachgw.s3.gateway import ACTIONS
 from pachgw.s3.keys import decode_path, encode_key, representable
-from pachgw.s3.operation import choose_operation
-from pachgw.s3.target import parse_target
+from pachgw.s3.request.operation import choose_operation
+from pachgw.s3.request.target import parse_target
 
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 
 from pachgw.messages import Response
 from pachgw.pfs.port import NotAuthorized, Scope
-from pachgw.s3.action import Action
 from pachgw.s3.actions.buckets import require_scope
 from pachgw.s3.actions.finding import Found, find_object
 from pachgw.s3.context import Call, writable_ref
 from pachgw.s3.errors import S3Error, acl_not_supported
-from pachgw.s3.xmlsettings import (
+from pachgw.s3.request.action import Action
+from pachgw.s3.xml.settings import (
     OWNERSHIP,
     PAYER,
     is_private_acl,

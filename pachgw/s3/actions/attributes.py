@@ -9,8 +9,8 @@ from pachgw.s3.actions.finding import find_object
 from pachgw.s3.actions.metadata import find_description
 from pachgw.s3.context import Call
 from pachgw.s3.errors import S3Error
-from pachgw.s3.headers import http_date
-from pachgw.s3.xmlobjects import PartsPage, render_attributes
+from pachgw.s3.request.headers import http_date
+from pachgw.s3.xml.objects import PartsPage, render_attributes
 
 ATTRIBUTES = frozenset({"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"})
 MAX_PARTS = 1000

@@ -17,13 +17,13 @@ from pachgw.pfs.port import (
 from pachgw.s3.actions.commits import commit_to_read
 from pachgw.s3.actions.conflicts import has_files
 from pachgw.s3.actions.uploads import forget_uploads
-from pachgw.s3.bucketpages import page_of, parse_bucket_params
 from pachgw.s3.context import Call, writable_ref
 from pachgw.s3.errors import S3Error
+from pachgw.s3.listing.buckets import page_of, parse_bucket_params
 from pachgw.s3.names import BucketRef, bucket_name
 from pachgw.s3.reserved import is_reserved
-from pachgw.s3.xml import render_buckets, render_location, render_versioning
-from pachgw.s3.xmlbody import parse_create_bucket
+from pachgw.s3.xml.body import parse_create_bucket
+from pachgw.s3.xml.render import render_buckets, render_location, render_versioning
 
 REGION = "PACHYDERM"
 """What GetBucketLocation says, as Pachyderm's own gateway does."""

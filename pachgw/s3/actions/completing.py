@@ -33,20 +33,27 @@ from pachgw.s3.actions.placing import NewObject, place, search_back
 from pachgw.s3.actions.together import together
 from pachgw.s3.actions.uploads import XML, FoundUpload, inspect_upload, named_upload
 from pachgw.s3.actions.writes import check_target, in_turn
-from pachgw.s3.checksums import algorithm_of
-from pachgw.s3.conditions import has_conditions
 from pachgw.s3.context import Call, writable_path, writable_ref
-from pachgw.s3.description import checksum_headers
 from pachgw.s3.errors import S3Error, from_pfs
-from pachgw.s3.headers import etag_of
-from pachgw.s3.multipart import Part, Upload, group_path, joined_path, make_part_name, upload_info_json
+from pachgw.s3.metadata.description import checksum_headers
+from pachgw.s3.metadata.records import Checksum, all_records_pattern, record_of_upload
+from pachgw.s3.multipart.rules import Expected, ListedPart, choose_parts, parse_expected, whole_checksum
+from pachgw.s3.multipart.underway import KeptAlive, Work, pause
+from pachgw.s3.multipart.uploads import (
+    Part,
+    Upload,
+    group_path,
+    joined_path,
+    make_part_name,
+    upload_info_json,
+)
 from pachgw.s3.names import BucketRef
-from pachgw.s3.partrules import Expected, ListedPart, choose_parts, parse_expected, whole_checksum
-from pachgw.s3.records import Checksum, all_records_pattern, record_of_upload
+from pachgw.s3.payload.checksums import algorithm_of
+from pachgw.s3.request.conditions import has_conditions
+from pachgw.s3.request.headers import etag_of
 from pachgw.s3.reserved import upload_branch
-from pachgw.s3.underway import KeptAlive, Work, pause
-from pachgw.s3.xml import DECLARATION, render_error
-from pachgw.s3.xmlmultipart import parse_complete, render_completed
+from pachgw.s3.xml.multipart import parse_complete, render_completed
+from pachgw.s3.xml.render import DECLARATION, render_error
 
 BODY_LIMIT = 8 * 1024 * 1024
 """Bytes; 10,000 parts with their checksums fit."""

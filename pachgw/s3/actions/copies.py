@@ -6,20 +6,20 @@ from dataclasses import replace
 
 from pachgw.messages import Response
 from pachgw.pfs.port import NotAuthorized, NotFound, PathNotFound
-from pachgw.s3 import checksums
 from pachgw.s3.actions.conflicts import Standing
 from pachgw.s3.actions.finding import Found, find_version, no_such_key
 from pachgw.s3.actions.metadata import find_description
 from pachgw.s3.actions.placing import NewObject, place
 from pachgw.s3.actions.writes import check_target, in_turn
 from pachgw.s3.context import Call, writable_path, writable_ref
-from pachgw.s3.copysource import CopySource, check_source_conditions, is_replaced, parse_copy_source
-from pachgw.s3.description import content_type_of, parse_description
 from pachgw.s3.errors import S3Error
+from pachgw.s3.metadata.description import content_type_of, parse_description
+from pachgw.s3.metadata.records import Checksum, Description
 from pachgw.s3.names import BucketRef, parse_bucket
-from pachgw.s3.payload import OFFLOAD_BYTES
-from pachgw.s3.records import Checksum, Description
-from pachgw.s3.xmlobjects import render_copy_result
+from pachgw.s3.payload import checksums
+from pachgw.s3.payload.source import OFFLOAD_BYTES
+from pachgw.s3.request.copysource import CopySource, check_source_conditions, is_replaced, parse_copy_source
+from pachgw.s3.xml.objects import render_copy_result
 
 
 async def copy_object(call: Call) -> Response:

@@ -10,15 +10,15 @@ from pachgw.pfs.port import FileInfo, NoHead, NotAuthorized, NotFound, PathNotFo
 from pachgw.s3.actions.commits import date_of
 from pachgw.s3.actions.together import together
 from pachgw.s3.actions.writes import in_turn
-from pachgw.s3.conditions import check_conditions, check_conditions_on_missing, check_etag
+from pachgw.s3.changes.history import KeyChange
 from pachgw.s3.context import Call, writable_ref
 from pachgw.s3.errors import S3Error
-from pachgw.s3.headers import etag_of
-from pachgw.s3.history import KeyChange
 from pachgw.s3.keys import decode_path, encode_key
 from pachgw.s3.names import BucketRef
-from pachgw.s3.xml import DeletedObject, DeleteError, render_delete_result
-from pachgw.s3.xmlbody import ObjectToDelete, parse_delete
+from pachgw.s3.request.conditions import check_conditions, check_conditions_on_missing, check_etag
+from pachgw.s3.request.headers import etag_of
+from pachgw.s3.xml.body import ObjectToDelete, parse_delete
+from pachgw.s3.xml.render import DeletedObject, DeleteError, render_delete_result
 
 LOOKUPS_AT_ONCE = 16
 """How many keys of a DeleteObjects are looked up side by side."""

@@ -10,9 +10,9 @@ from pachgw.pfs.port import CommitNotFound, FileInfo, NoHead, PathNotFound
 from pachgw.s3.actions.commits import check_commit, stamp
 from pachgw.s3.context import Call
 from pachgw.s3.errors import S3Error
-from pachgw.s3.headers import etag_of, http_date
 from pachgw.s3.keys import encode_key
 from pachgw.s3.names import BucketRef, looks_like_commit
+from pachgw.s3.request.headers import etag_of, http_date
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,16 +7,16 @@ from dataclasses import replace
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from pachgw.messages import RequestHead, Response
-from pachgw.s3.action import Action
 from pachgw.s3.actions.writes import put_object
 from pachgw.s3.auth import missing_field
 from pachgw.s3.context import Call
-from pachgw.s3.domains import object_url
-from pachgw.s3.form import malformed_form
-from pachgw.s3.operation import refuse_unsupported_headers
-from pachgw.s3.policy import parse_policy
-from pachgw.s3.tagset import parse_tagging
-from pachgw.s3.xml import document, element
+from pachgw.s3.metadata.tagset import parse_tagging
+from pachgw.s3.request.action import Action
+from pachgw.s3.request.domains import object_url
+from pachgw.s3.request.form import malformed_form
+from pachgw.s3.request.operation import refuse_unsupported_headers
+from pachgw.s3.request.policy import parse_policy
+from pachgw.s3.xml.render import document, element
 
 _HEADERS = frozenset(
     {

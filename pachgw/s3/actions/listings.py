@@ -13,9 +13,9 @@ from pachgw.s3.actions.together import together
 from pachgw.s3.context import Call
 from pachgw.s3.errors import S3Error
 from pachgw.s3.keys import decode_path, places_of_prefix
-from pachgw.s3.keytable import HASH_BYTES, KeyTable, KeyTableBuilder
-from pachgw.s3.listing import KeyEntry, ListParams, Page, build_page, parse_list_params
-from pachgw.s3.xml import render_list_objects, render_list_objects_v2
+from pachgw.s3.listing.keytable import HASH_BYTES, KeyTable, KeyTableBuilder
+from pachgw.s3.listing.pages import KeyEntry, ListParams, Page, build_page, parse_list_params
+from pachgw.s3.xml.render import render_list_objects, render_list_objects_v2
 from pachgw.streams import Offload
 
 LISTS_AT_ONCE = 8

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pachgw.pfs.port import FileInfo
+from pachgw.s3.changes.history import Change
 from pachgw.s3.context import Call
-from pachgw.s3.history import Change
 from pachgw.s3.keys import decode_path
-from pachgw.s3.metadatabranch import File
-from pachgw.s3.records import (
+from pachgw.s3.metadata.branch import File
+from pachgw.s3.metadata.records import (
     Description,
     Record,
     again_note,

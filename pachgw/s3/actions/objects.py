@@ -7,15 +7,15 @@ from twisted.internet.defer import Deferred
 from pachgw.messages import Response
 from pachgw.s3.actions.finding import Found, find_object
 from pachgw.s3.actions.metadata import recall_description
-from pachgw.s3.checksums import header_name
-from pachgw.s3.conditions import check_conditions, range_applies
 from pachgw.s3.context import Call
-from pachgw.s3.description import checksum_headers, checksum_type, description_headers
 from pachgw.s3.errors import NotModified, S3Error
-from pachgw.s3.headers import http_date
-from pachgw.s3.operation import response_overrides
-from pachgw.s3.ranges import Span, content_range, parse_part_number, part_span, resolve_range
-from pachgw.s3.records import Description
+from pachgw.s3.metadata.description import checksum_headers, checksum_type, description_headers
+from pachgw.s3.metadata.records import Description
+from pachgw.s3.payload.checksums import header_name
+from pachgw.s3.request.conditions import check_conditions, range_applies
+from pachgw.s3.request.headers import http_date
+from pachgw.s3.request.operation import response_overrides
+from pachgw.s3.request.ranges import Span, content_range, parse_part_number, part_span, resolve_range
 from pachgw.streams import Source
 
 Headers = dict[str, str]

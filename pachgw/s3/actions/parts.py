@@ -12,12 +12,17 @@ from pachgw.s3.actions.finding import Found, no_such_key
 from pachgw.s3.actions.metadata import find_description
 from pachgw.s3.actions.uploads import XML, find_upload, inspect_upload, named_upload, no_such_upload
 from pachgw.s3.actions.writes import SMALL_BODY_BYTES
-from pachgw.s3.checksums import HEADER_PREFIX, Checksum, header_name
 from pachgw.s3.context import Call, writable_ref
-from pachgw.s3.copysource import parse_copy_source
 from pachgw.s3.errors import unavailable
-from pachgw.s3.headers import etag_of
-from pachgw.s3.multipart import (
+from pachgw.s3.multipart.listing import build_parts_page, parse_parts_params
+from pachgw.s3.multipart.rules import (
+    MAX_PART_BYTES,
+    check_part_checksum,
+    parse_copy_range,
+    parse_part_number,
+    part_too_large,
+)
+from pachgw.s3.multipart.uploads import (
     PARTS,
     Part,
     PartChecksum,
@@ -29,16 +34,11 @@ from pachgw.s3.multipart import (
     parts_among,
 )
 from pachgw.s3.names import BucketRef
-from pachgw.s3.partrules import (
-    MAX_PART_BYTES,
-    check_part_checksum,
-    parse_copy_range,
-    parse_part_number,
-    part_too_large,
-)
-from pachgw.s3.payload import OFFLOAD_BYTES, PayloadSource, require_length
-from pachgw.s3.uploadlisting import build_parts_page, parse_parts_params
-from pachgw.s3.xmlmultipart import render_part_copied, render_parts
+from pachgw.s3.payload.checksums import HEADER_PREFIX, Checksum, header_name
+from pachgw.s3.payload.source import OFFLOAD_BYTES, PayloadSource, require_length
+from pachgw.s3.request.copysource import parse_copy_source
+from pachgw.s3.request.headers import etag_of
+from pachgw.s3.xml.multipart import render_part_copied, render_parts
 from pachgw.streams import BytesSource, Source
 
 T = TypeVar("T")

@@ -13,10 +13,10 @@ from twisted.logger import Logger
 from pachgw.pfs.port import PFS, CommitInfo, NotFound, PathNotFound, PFSError, Unavailable
 from pachgw.s3.actions.conflicts import Standing
 from pachgw.s3.actions.metadata import read_records, remove_record, write_again, write_record
+from pachgw.s3.changes.history import KeyChange
 from pachgw.s3.context import Call
-from pachgw.s3.history import KeyChange
+from pachgw.s3.metadata.records import Description, Record
 from pachgw.s3.names import BucketRef
-from pachgw.s3.records import Description, Record
 
 MAX_STEPS = 1000
 """How many commits that others made since are looked at before giving up."""

@@ -10,8 +10,8 @@ from pachgw.s3.actions.finding import Found, find_object
 from pachgw.s3.actions.metadata import find_description, find_record, new_record, write_record
 from pachgw.s3.actions.writes import in_turn
 from pachgw.s3.context import Call, writable_ref
-from pachgw.s3.records import Pairs
-from pachgw.s3.tagset import parse_tagging, render_tagging
+from pachgw.s3.metadata.records import Pairs
+from pachgw.s3.metadata.tagset import parse_tagging, render_tagging
 
 
 async def get_object_tagging(call: Call) -> Response:

@@ -14,9 +14,11 @@ from pachgw.s3.actions.conflicts import check_path
 from pachgw.s3.actions.together import together
 from pachgw.s3.actions.writes import in_turn
 from pachgw.s3.context import Call, writable_path, writable_ref
-from pachgw.s3.description import parse_description
 from pachgw.s3.errors import S3Error
-from pachgw.s3.multipart import (
+from pachgw.s3.metadata.description import parse_description
+from pachgw.s3.multipart.listing import build_uploads_page, parse_uploads_params
+from pachgw.s3.multipart.rules import parse_checksum_kind
+from pachgw.s3.multipart.uploads import (
     Upload,
     UploadInfo,
     make_upload_id,
@@ -25,10 +27,8 @@ from pachgw.s3.multipart import (
     upload_time,
 )
 from pachgw.s3.names import BucketRef
-from pachgw.s3.partrules import parse_checksum_kind
 from pachgw.s3.reserved import upload_branch, upload_id_of
-from pachgw.s3.uploadlisting import build_uploads_page, parse_uploads_params
-from pachgw.s3.xmlmultipart import render_created, render_uploads
+from pachgw.s3.xml.multipart import render_created, render_uploads
 
 LOOKUPS_AT_ONCE = 16
 """How many uploads are looked up side by side."""

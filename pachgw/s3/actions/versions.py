@@ -5,12 +5,12 @@ from __future__ import annotations
 from pachgw.messages import Response
 from pachgw.pfs.port import NoHead, Scope
 from pachgw.s3.actions.commits import commit_to_read
+from pachgw.s3.changes.history import NotCovered
 from pachgw.s3.context import Call, writable_ref
 from pachgw.s3.errors import S3Error
-from pachgw.s3.history import NotCovered
-from pachgw.s3.versions import VersionsPage, parse_version_params, read_versions_page
-from pachgw.s3.xmlbody import parse_versioning
-from pachgw.s3.xmlversions import render_versions
+from pachgw.s3.listing.versions import VersionsPage, parse_version_params, read_versions_page
+from pachgw.s3.xml.body import parse_versioning
+from pachgw.s3.xml.versions import render_versions
 
 FILL_SECONDS = 20.0
 """So long a request waits until the history of the bucket is known."""

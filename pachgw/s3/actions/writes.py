@@ -11,13 +11,13 @@ from pachgw.pfs.port import PFS, Upload
 from pachgw.s3.actions.commits import date_of
 from pachgw.s3.actions.conflicts import Standing, check_path
 from pachgw.s3.actions.placing import NewObject, place
-from pachgw.s3.conditions import check_conditions, check_conditions_on_missing
 from pachgw.s3.context import Call, writable_path, writable_ref
-from pachgw.s3.description import checksum_headers, parse_description
-from pachgw.s3.headers import etag_of
+from pachgw.s3.metadata.description import checksum_headers, parse_description
+from pachgw.s3.metadata.records import Checksum
 from pachgw.s3.names import BucketRef
-from pachgw.s3.payload import PayloadSource, require_length
-from pachgw.s3.records import Checksum
+from pachgw.s3.payload.source import PayloadSource, require_length
+from pachgw.s3.request.conditions import check_conditions, check_conditions_on_missing
+from pachgw.s3.request.headers import etag_of
 
 T = TypeVar("T")
 

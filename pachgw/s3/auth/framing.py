@@ -1,6 +1,6 @@
 """How the head says that the body is framed: x-amz-content-sha256 and, without it, Content-Encoding.
 
-Decides only; decoding is in `pachgw.s3.awschunked`, what the signature covers in `sigv4`.
+Decides only; decoding is in `pachgw.s3.payload.awschunked`, what the signature covers in `sigv4`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Who sends a form: signatures of version 4 and of version 2 over its policy. Pure.
 
-What the policy allows is in `pachgw.s3.policy`. Source: Amazon S3 API reference, "Authenticating Requests:
-Browser-Based Uploads Using POST"; for version 2 the user guide, "Browser-based uploads using POST".
+What the policy allows is in `pachgw.s3.request.policy`. Source: Amazon S3 API reference, "Authenticating
+Requests: Browser-Based Uploads Using POST"; for version 2 the user guide, "Browser-based uploads using POST".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Who asks, and how the body of the request is framed and signed: the values that `authenticate` returns.
 
-Values only; what they mean for a body is done in `pachgw.s3.payload`.
+Values only; what they mean for a body is done in `pachgw.s3.payload.source`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from signed_requests import head
 
 from pachgw.s3.auth import ChunkSigning, Payload, PayloadKind
-from pachgw.s3.payload import PayloadSource, open_payload
+from pachgw.s3.payload.source import PayloadSource, open_payload
 
 T = TypeVar("T")
 

@@ -23,9 +23,9 @@ from pachgw.pfs.port import (
     TooLarge,
     Unavailable,
 )
-from pachgw.s3.history import History
+from pachgw.s3.changes.history import History
 from pachgw.s3.keys import decode_path, encode_key
-from pachgw.s3.metadatabranch import MetadataBranches
+from pachgw.s3.metadata.branch import MetadataBranches
 from pachgw.s3.reserved import METADATA_BRANCH
 from pachgw.s3.turns import Turns
 from pachgw.streams import BytesSource

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pachgw.s3.bucketpages import BucketParams, page_of, parse_bucket_params
 from pachgw.s3.errors import S3Error
-from pachgw.s3.target import Query
+from pachgw.s3.listing.buckets import BucketParams, page_of, parse_bucket_params
+from pachgw.s3.request.target import Query
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

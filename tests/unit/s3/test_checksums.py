@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pachgw.s3.checksums import ALGORITHMS, Checksum, algorithm_of, header_name, parse_base64
+from pachgw.s3.payload.checksums import ALGORITHMS, Checksum, algorithm_of, header_name, parse_base64
 
 # "Check" values of the catalogue of parametrised CRC algorithms; FIPS 180 for the hashes.
 CHECK = {

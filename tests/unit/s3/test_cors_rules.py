@@ -7,7 +7,7 @@ from signed_requests import head
 
 from pachgw.s3.cors import Cors, CorsError, CorsRule, fits, parse_cors
 from pachgw.s3.errors import S3Error
-from pachgw.s3.target import parse_target
+from pachgw.s3.request.target import parse_target
 
 WHOLE = """
 [[rule]]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from signed_requests import head
 
-from pachgw.s3.domains import Domains, object_url
 from pachgw.s3.errors import S3Error
-from pachgw.s3.target import Target
+from pachgw.s3.request.domains import Domains, object_url
+from pachgw.s3.request.target import Target
 
 DOMAINS = Domains(["s3.example.com", "Example.org.", "deep.s3.example.com"])
 

@@ -12,11 +12,11 @@ from model_pfs import REPO, ModelPFS, hash_of, history_in, now
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from pachgw.s3 import filling
-from pachgw.s3.changes import Change, NotCovered
-from pachgw.s3.changesstore import PAUSE_SECONDS
-from pachgw.s3.filling import RETRY_SECONDS, SHORT, VERIFY_SECONDS
-from pachgw.s3.history import LIST_PATIENCE_SECONDS, PATIENCE_SECONDS, History, KeyChange
+from pachgw.s3.changes import filling
+from pachgw.s3.changes.filling import RETRY_SECONDS, SHORT, VERIFY_SECONDS
+from pachgw.s3.changes.history import LIST_PATIENCE_SECONDS, PATIENCE_SECONDS, History, KeyChange
+from pachgw.s3.changes.reader import Change, NotCovered
+from pachgw.s3.changes.store import PAUSE_SECONDS
 
 
 class Case:

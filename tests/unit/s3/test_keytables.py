@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from pachgw.s3.keytable import KeyTable
-from pachgw.s3.keytables import TABLE_BYTES, KeyTables
+from pachgw.s3.listing.keytable import KeyTable
+from pachgw.s3.listing.keytables import TABLE_BYTES, KeyTables
 
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 

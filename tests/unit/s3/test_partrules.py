@@ -10,9 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pachgw.s3.errors import S3Error
-from pachgw.s3.headers import etag_of
-from pachgw.s3.multipart import ChecksumKind, Part, PartChecksum
-from pachgw.s3.partrules import (
+from pachgw.s3.multipart.rules import (
     MAX_PART_BYTES,
     MIN_PART_BYTES,
     Expected,
@@ -25,6 +23,8 @@ from pachgw.s3.partrules import (
     parse_part_number,
     whole_checksum,
 )
+from pachgw.s3.multipart.uploads import ChecksumKind, Part, PartChecksum
+from pachgw.s3.request.headers import etag_of
 
 NOW = datetime(2031, 1, 1, tzinfo=UTC)
 

@@ -11,9 +11,9 @@ from signed_requests import head
 
 from pachgw.messages import ClientGone
 from pachgw.s3.auth import Payload, PayloadKind
-from pachgw.s3.checksums import ALGORITHMS, Checksum, header_name
 from pachgw.s3.errors import S3Error
-from pachgw.s3.payload import (
+from pachgw.s3.payload.checksums import ALGORITHMS, Checksum, header_name
+from pachgw.s3.payload.source import (
     MAX_OBJECT_BYTES,
     OFFLOAD_BYTES,
     PayloadSource,

@@ -20,10 +20,10 @@ from botocore.httpchecksum import AwsChunkedWrapper, Crc32Checksum, Sha1Checksum
 from signed_requests import EXAMPLE_KEY_ID, EXAMPLE_V4_TIME, example_secret, head
 
 from pachgw.s3.auth import Payload, PayloadKind, authenticate
-from pachgw.s3.awschunked import MAX_LINE_BYTES, MAX_TRAILER_BYTES
-from pachgw.s3.checksums import ALGORITHMS, Checksum, header_name
 from pachgw.s3.errors import S3Error
-from pachgw.s3.payload import OFFLOAD_BYTES, PayloadSource
+from pachgw.s3.payload.awschunked import MAX_LINE_BYTES, MAX_TRAILER_BYTES
+from pachgw.s3.payload.checksums import ALGORITHMS, Checksum, header_name
+from pachgw.s3.payload.source import OFFLOAD_BYTES, PayloadSource
 
 HELLO = b"hello world"
 LENGTH = {"x-amz-decoded-content-length": str(len(HELLO))}

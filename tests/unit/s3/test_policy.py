@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pachgw.s3.errors import S3Error
-from pachgw.s3.policy import Condition, parse_policy
+from pachgw.s3.request.policy import Condition, parse_policy
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EXPIRATION = "2026-03-01T12:00:01.000Z"

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pachgw.s3.conditions import (
+from pachgw.s3.errors import NotModified, S3Error
+from pachgw.s3.request.conditions import (
     check_conditions,
     check_conditions_on_missing,
     has_conditions,
     range_applies,
 )
-from pachgw.s3.errors import NotModified, S3Error
-from pachgw.s3.headers import http_date
+from pachgw.s3.request.headers import http_date
 
 ETAG = '"9ac799a0-1"'
 MODIFIED = datetime(2026, 3, 4, 5, 6, 7, 999999, tzinfo=UTC)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import pytest
 
 from pachgw.messages import RequestHead
-from pachgw.s3.copysource import CopySource, parse_copy_source
-from pachgw.s3.description import checksum_headers, content_type_of, description_headers, parse_description
 from pachgw.s3.errors import S3Error
-from pachgw.s3.ranges import Span, parse_part_number, part_span
-from pachgw.s3.records import Checksum, Description
-from pachgw.s3.tagset import parse_tagging, parse_tagging_header, render_tagging
+from pachgw.s3.metadata.description import (
+    checksum_headers,
+    content_type_of,
+    description_headers,
+    parse_description,
+)
+from pachgw.s3.metadata.records import Checksum, Description
+from pachgw.s3.metadata.tagset import parse_tagging, parse_tagging_header, render_tagging
+from pachgw.s3.request.copysource import CopySource, parse_copy_source
+from pachgw.s3.request.ranges import Span, parse_part_number, part_span
 
 
 def head(*headers: tuple[str, bytes]) -> RequestHead:

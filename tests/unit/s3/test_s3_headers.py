@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pachgw.s3.headers import etag_of, http_date, iso_timestamp, parse_http_date
+from pachgw.s3.request.headers import etag_of, http_date, iso_timestamp, parse_http_date
 
 MOMENTS = st.datetimes(datetime(1900, 1, 2), datetime(2300, 1, 1), timezones=st.just(UTC))
 

@@ -6,8 +6,8 @@ import pytest
 
 from pachgw.messages import RequestHead
 from pachgw.s3.errors import S3Error
-from pachgw.s3.hoisted import unhoist
-from pachgw.s3.target import Target, parse_target
+from pachgw.s3.request.hoisted import unhoist
+from pachgw.s3.request.target import Target, parse_target
 
 
 def read(uri: bytes, *headers: tuple[bytes, bytes]) -> tuple[RequestHead, Target]:

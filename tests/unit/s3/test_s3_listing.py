@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pachgw.s3.errors import S3Error
-from pachgw.s3.keytable import KeyTable, KeyTableBuilder
-from pachgw.s3.listing import (
+from pachgw.s3.listing.keytable import KeyTable, KeyTableBuilder
+from pachgw.s3.listing.pages import (
     ContinuationToken,
     ListParams,
     Page,
@@ -19,7 +19,7 @@ from pachgw.s3.listing import (
     parse_token,
     render_token,
 )
-from pachgw.s3.target import parse_query
+from pachgw.s3.request.target import parse_query
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

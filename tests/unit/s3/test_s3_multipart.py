@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pachgw.pfs.port import FileInfo
-from pachgw.s3.multipart import (
+from pachgw.s3.metadata.records import Description
+from pachgw.s3.multipart.uploads import (
     ChecksumKind,
     PartChecksum,
     UploadInfo,
@@ -23,7 +24,6 @@ from pachgw.s3.multipart import (
     upload_time,
 )
 from pachgw.s3.names import looks_like_commit, parse_bucket
-from pachgw.s3.records import Description
 from pachgw.s3.reserved import is_reserved, upload_branch, upload_id_of
 
 NOW = datetime(2031, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)

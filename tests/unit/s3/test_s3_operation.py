@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pachgw.s3.action import Action
 from pachgw.s3.errors import S3Error
-from pachgw.s3.operation import (
+from pachgw.s3.request.action import Action
+from pachgw.s3.request.operation import (
     ROUTES,
     choose_operation,
     refuse_unsupported_headers,
     response_overrides,
 )
-from pachgw.s3.target import Query, Target, parse_target
+from pachgw.s3.request.target import Query, Target, parse_target
 
 
 def lookup(**headers: str) -> Callable[[str], str | None]:

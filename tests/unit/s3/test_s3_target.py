@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pachgw.s3.errors import S3Error
-from pachgw.s3.target import Query, check_key_length, parse_query, parse_target
+from pachgw.s3.request.target import Query, check_key_length, parse_query, parse_target
 
 
 @pytest.mark.parametrize(

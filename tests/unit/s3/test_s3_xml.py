@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pachgw.s3.bucketpages import BucketEntry, BucketPage
-from pachgw.s3.listing import KeyEntry, ListParams, Page
-from pachgw.s3.xml import (
+from pachgw.s3.listing.buckets import BucketEntry, BucketPage
+from pachgw.s3.listing.pages import KeyEntry, ListParams, Page
+from pachgw.s3.xml.render import (
     DeletedObject,
     DeleteError,
     render_buckets,

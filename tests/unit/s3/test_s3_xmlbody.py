@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pachgw.s3.errors import S3Error
-from pachgw.s3.xmlbody import ObjectToDelete, parse_create_bucket, parse_delete
+from pachgw.s3.xml.body import ObjectToDelete, parse_create_bucket, parse_delete
 
 NS = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 

@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
-from pachgw.s3.underway import KeptAlive, Work, pause
+from pachgw.s3.multipart.underway import KeptAlive, Work, pause
 
 
 def start(coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:

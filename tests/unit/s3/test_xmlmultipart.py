@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pachgw.s3.errors import S3Error
-from pachgw.s3.multipart import PartChecksum
-from pachgw.s3.partrules import ListedPart
-from pachgw.s3.xmlmultipart import parse_complete, render_completed
+from pachgw.s3.multipart.rules import ListedPart
+from pachgw.s3.multipart.uploads import PartChecksum
+from pachgw.s3.xml.multipart import parse_complete, render_completed
 
 NAMESPACE = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 ONE = "<Part><PartNumber>1</PartNumber><ETag>e</ETag></Part>"

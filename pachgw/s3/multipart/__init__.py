@@ -1,0 +1,1 @@
+"""Uploads in parts: their state in PFS, the rules of parts, listings of them, long work."""

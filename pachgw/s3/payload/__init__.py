@@ -1,0 +1,1 @@
+"""The bytes of a body: unframed, verified against signature, digests and checksums."""
