@@ -32,6 +32,7 @@ from pachgw.s3.changes.treediff import added, removed, walk_changes
 from pachgw.s3.changes.writer import ChangesWriter, KeyChange
 from pachgw.s3.keys import encode_key
 from pachgw.s3.metadata.branch import MetadataBranches
+from pachgw.s3.turns import Rank, Turns
 
 FIRST_LIST = 100
 """Commits asked for at first: usually few are new."""
@@ -74,7 +75,10 @@ class _Repo:
 
 
 class Filler:
-    """Owned by the history; at most one task for a repo, and REPOS_AT_ONCE in all."""
+    """Owned by the history; at most one task for a repo, and REPOS_AT_ONCE in all.
+
+    Of several processes that fill the same index each has a task, and the tasks take turns.
+    """
 
     _log = Logger()
 
@@ -82,12 +86,14 @@ class Filler:
         self,
         store: ChangesStore,
         metadata: MetadataBranches,
+        turns: Turns,
         *,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._metadata = metadata
+        self._turns = turns
         self._now = now
         self._monotonic = monotonic
         self._repos: dict[str, _Repo] = {}
@@ -191,12 +197,24 @@ class Filler:
         """One step to cover the head; whether there may be more to do."""
         repo = work.name
         await self._store.open()
-        gap = self._store.read(lambda reader: reader.gap(repo, head, limit=SHORT + 1))
-        if gap is None:
-            return await self._verify(repo, pfs, head)
-        if (gap.unknown is not None and gap.above is not None) or len(gap.waiting) > SHORT:
+        gap = self._gap(repo, head)
+        if gap is not None and (
+            (gap.unknown is not None and gap.above is not None) or len(gap.waiting) > SHORT
+        ):
             work.known_long.add(head)
             _release(work, head, only_hasty=True)
+        # What another process has filled meanwhile is not read from PFS again.
+        return await self._turns.run_if_wanted(
+            repo, lambda: self._step_in_turn(repo, pfs, head), rank=Rank.FILLING
+        )
+
+    def _gap(self, repo: str, head: str) -> Gap | None:
+        return self._store.read(lambda reader: reader.gap(repo, head, limit=SHORT + 1))
+
+    async def _step_in_turn(self, repo: str, pfs: PFS, head: str) -> bool:
+        gap = self._gap(repo, head)
+        if gap is None:
+            return await self._verify(repo, pfs, head)
         if not await self._store.write(lambda writer: writer.make_room(repo, head)):
             await self._store.write(lambda writer: writer.close_next(repo, head))
             return False

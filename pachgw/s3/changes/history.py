@@ -23,9 +23,12 @@ from pachgw.pfs.port import PFS, CommitInfo
 from pachgw.s3.changes.filling import VERIFY_SECONDS, Filler
 from pachgw.s3.changes.reader import Change, ChangesReader, NotCovered
 from pachgw.s3.changes.store import ChangesStore, NotKept
+from pachgw.s3.changes.told import note_record, parse_note
 from pachgw.s3.changes.writer import MAX_BYTES, KeyChange, Note
 from pachgw.s3.keys import decode_path
 from pachgw.s3.metadata.branch import MetadataBranches
+from pachgw.s3.processes.bulletin import Bulletin
+from pachgw.s3.turns import Turns
 from pachgw.streams import Offload
 
 __all__ = ["Change", "History", "KeyChange", "NotCovered"]
@@ -51,21 +54,31 @@ class History:
         metadata: MetadataBranches,
         offload: Offload,
         reactor: IReactorTime,
+        turns: Turns | None = None,
+        bulletin: Bulletin | None = None,
         max_bytes: int = MAX_BYTES,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`directory` is made where it is missing, when the index is first used."""
+        """`directory` is made where it is missing, when the index is first used.
+
+        In `turns` the processes that share it fill it; over `bulletin` each hears of the commits of others.
+        """
+        turns = turns or Turns()
         self._reactor = reactor
         self._is_on = directory is not None
+        self._bulletin = bulletin
         self._store = ChangesStore(
             directory,
             offload=offload,
             max_bytes=max_bytes,
             now=now,
             reactor=reactor,
+            turns=turns,
         )
         self._store.on_left = self._fill_below
-        self._filler = Filler(self._store, metadata, now=now, monotonic=lambda: float(reactor.seconds()))
+        self._filler = Filler(
+            self._store, metadata, turns, now=now, monotonic=lambda: float(reactor.seconds())
+        )
         self._sessions: OrderedDict[str, PFS] = OrderedDict()
         self._verified: OrderedDict[tuple[str, str], float] = OrderedDict()
 
@@ -158,7 +171,10 @@ class History:
         """Take in a finished commit that the gateway has made itself, with all that it changed."""
         if not self._is_on or commit.finished is None:
             return
-        if self._store.note(Note(repo=repo, commit=commit, changes=tuple(changes))):
+        note = Note(repo=repo, commit=commit, changes=tuple(changes))
+        if self._bulletin is not None:
+            self._bulletin.tell(note_record(note))
+        if self._store.note(note):
             self._sessions[repo] = pfs
             while len(self._sessions) > _VERIFIED:
                 self._sessions.popitem(last=False)
@@ -176,6 +192,7 @@ class History:
         """
         if not self._is_on:
             raise NotCovered
+        self._hear()
         # Also goes over to another file, where somebody has removed this one.
         await self._store.flush()
         if not self._is_whole(repo, head):
@@ -225,8 +242,18 @@ class History:
         return None
 
     async def _take_notes(self) -> None:
+        self._hear()
         if self._store.has_notes:
             await self._store.flush()
+
+    def _hear(self) -> None:
+        """Note the commits that other processes have made and may not have taken in yet."""
+        if self._bulletin is None:
+            return
+        for record in self._bulletin.hear():
+            note = parse_note(record)
+            if not self.is_known(note.repo, note.commit.id):
+                self._store.note(note)
 
     async def _wait(self, repo: str, head: str, *, seconds: float, if_long: bool) -> None:
         waiting = Deferred.fromCoroutine(self._filler.wait(repo, head, if_long=if_long))

@@ -23,6 +23,7 @@ from pachgw.pfs.port import CommitInfo
 from pachgw.s3.changes.file import ChangesFile, is_damage, open_newest, reading
 from pachgw.s3.changes.reader import ChangesReader, NotCovered
 from pachgw.s3.changes.writer import MAX_BYTES, ChangesWriter, Note
+from pachgw.s3.turns import NoTurn, Rank, Turns
 from pachgw.streams import Offload
 
 T = TypeVar("T")
@@ -64,10 +65,13 @@ class ChangesStore:
         offload: Offload,
         max_bytes: int = MAX_BYTES,
         reactor: IReactorTime,
+        turns: Turns | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
+        """In `turns` other processes have theirs to write: SQLite would wait for them by sleeping."""
         self._directory = directory
         self._offload = offload
+        self._turns = turns or Turns()
         self._open_writer = partial(ChangesWriter, max_bytes=max_bytes, now=now)
         self._reactor = reactor
         self._delayed: IDelayedCall | None = None
@@ -173,7 +177,7 @@ class ChangesStore:
     async def flush(self) -> None:
         """Return when the notes of before are taken in, or cannot be."""
         with contextlib.suppress(NotKept):
-            await self.write(lambda _writer: None)
+            await self.write(_nothing)
 
     def touch(self, repo: str, commit: str) -> None:
         """The commit's line was of use."""
@@ -260,8 +264,19 @@ class ChangesStore:
         if file is not None and file.path == suspect:
             self._use(None)
             file = None
-        work = partial(_run, self._directory, file, suspect, self._open_writer, function)
-        outcome: _Outcome[T] = await self._offload(work)
+        work: Callable[[], _Outcome[T]] = partial(
+            _run, self._directory, file, suspect, self._open_writer, function
+        )
+        outcome: _Outcome[T]
+        if file is not None and function is _nothing:
+            outcome = await self._offload(work)
+        else:
+            try:
+                outcome = await self._turns.run(
+                    str(self._directory), lambda: self._offload(work), rank=Rank.INDEX
+                )
+            except NoTurn as error:
+                outcome = _Outcome(file=file, error=error)
         self._use(outcome.file)
         if outcome.error is not None:
             self._pause(outcome.error)
@@ -286,6 +301,10 @@ class ChangesStore:
         for _, done in queue:
             if not done.called:
                 done.errback(NotKept(str(error)))
+
+
+def _nothing(_writer: ChangesWriter) -> None:
+    """For who only wants to know that what was to be written before is written."""
 
 
 def _run(

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from pachgw.pfs.port import PFS, BranchNotFound, NoHead, RepoNotFound
+from pachgw.s3.processes.notices import Notices, State
 from pachgw.s3.reserved import METADATA_BRANCH
 from pachgw.s3.turns import Turns
 from pachgw.streams import Source
@@ -23,7 +25,8 @@ REMEMBERED_SECONDS = 5
 REMEMBERED_BYTES = 8 * 1024 * 1024
 
 MISSING_SECONDS = 5
-"""So long it is remembered that a repo has no metadata branch. A write through this gateway ends that."""
+"""So long it is remembered that a repo has no metadata branch. A write through a gateway ends that, and what
+is remembered of one, in all processes that share a directory (processes/)."""
 
 REMEMBERED_REPOS = 10_000
 READ_LIMIT = 4 * 1024 * 1024
@@ -44,6 +47,8 @@ class _Read:
 
     lines: bytes
     until: datetime
+    state: State
+    """Of the repo, when it was read."""
 
 
 @dataclass(slots=True)
@@ -55,17 +60,34 @@ class _Gathering:
     removed: list[str] = field(default_factory=list)
     waiting: list[Deferred[None]] = field(default_factory=list)
 
+    def fail(self, error: BaseException) -> None:
+        """Tell each of the waiting that it failed."""
+        for done in self.waiting:
+            # A client that has gone has cancelled its wait.
+            if not done.called:
+                done.errback(error)
+
 
 class MetadataBranches:
     """Those of all repos; owned by the gateway."""
 
-    def __init__(self, turns: Turns, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        turns: Turns,
+        clock: Callable[[], datetime],
+        notices: Notices | None = None,
+        *,
+        remembered_bytes: int = REMEMBERED_BYTES,
+    ) -> None:
+        """`notices` are those of the processes that `turns` are shared with; of what was read at most
+        `remembered_bytes` are remembered."""
         self._turns = turns
+        self._remembered_bytes = remembered_bytes
         self._clock = clock
-        self._missing: dict[str, datetime] = {}
+        self._notices = notices or Notices()
+        self._missing: dict[str, tuple[datetime, State]] = {}
         self._reads: OrderedDict[tuple[str, str], _Read] = OrderedDict()
         self._reads_bytes = 0
-        self._writes = 0
         self._gathering: dict[tuple[str, Hashable], _Gathering] = {}
         self.first_write: Callable[[PFS, str, Hashable], None] = lambda pfs, repo, writer: None
         """Called once for each repo, after the first write to its branch."""
@@ -73,16 +95,19 @@ class MetadataBranches:
 
     def is_known_missing(self, repo: str) -> bool:
         """Whether the repo was just seen without the branch."""
-        until = self._missing.get(repo)
-        return until is not None and self._clock() < until
+        missing = self._missing.get(repo)
+        if missing is None:
+            return False
+        until, state = missing
+        return self._clock() < until and state == self._notices.state(repo)
 
     def recall(self, repo: str, pattern: str) -> bytes | None:
-        """What read() returned a moment ago, where this gateway has written nothing to the branch since.
+        """What read() returned a moment ago, where none of these processes has written to the branch since.
 
         None where nothing is remembered, and where there was nothing.
         """
         read = self._reads.get((repo, pattern))
-        if read is None or read.until <= self._clock():
+        if read is None or read.until <= self._clock() or read.state != self._notices.state(repo):
             return None
         return read.lines
 
@@ -93,15 +118,15 @@ class MetadataBranches:
         """
         if self.is_known_missing(repo) and not anew:
             return b""
-        writes = self._writes
+        state = self._notices.state(repo)
         try:
             lines = await _read(await pfs.get_files(repo, METADATA_BRANCH, pattern))
-            if writes == self._writes:
-                self._remember(repo, pattern, lines)
+            if state == self._notices.state(repo):
+                self._remember(repo, pattern, lines, state)
             return lines
         except (BranchNotFound, RepoNotFound, NoHead):
-            if writes == self._writes:
-                self._remember_missing(repo)
+            if state == self._notices.state(repo):
+                self._remember_missing(repo, state)
             return b""
 
     async def write(
@@ -120,44 +145,50 @@ class MetadataBranches:
         gathering.waiting.append(done)
         if len(gathering.waiting) == 1:
             sent = self._turns.run((repo, METADATA_BRANCH), lambda: self._send(repo, writer))
-            # Each of the waiting hears of it.
-            Deferred.fromCoroutine(sent).addErrback(lambda _: None)
+            # Each of the waiting hears of what becomes of it.
+            Deferred.fromCoroutine(sent).addErrback(self._not_sent, (repo, writer), gathering)
         await done
+
+    def _not_sent(self, failure: Failure, name: tuple[str, Hashable], gathering: _Gathering) -> None:
+        error = failure.value
+        if error is not None and self._gathering.get(name) is gathering:
+            # Its turn never came.
+            del self._gathering[name]
+            gathering.fail(error)
 
     async def _send(self, repo: str, writer: Hashable) -> None:
         gathering = self._gathering.pop((repo, writer))
+        # Told also before: a process that ends in between tells no more.
+        self._notices.tell(repo)
         try:
             await _put(gathering, repo)
         except BaseException as error:
             self._wrote(repo)
-            for done in gathering.waiting:
-                if not done.called:
-                    done.errback(error)
+            gathering.fail(error)
             raise
         self._wrote(repo)
         if repo not in self._written:
             self._written.add(repo)
             self.first_write(gathering.pfs, repo, writer)
         for done in gathering.waiting:
-            # A client that has gone has cancelled its wait.
             if not done.called:
                 done.callback(None)
 
     def _wrote(self, repo: str) -> None:
         """The branch is there, or may be after a failure."""
-        self._writes += 1
+        self._notices.tell(repo)
         self._missing.pop(repo, None)
         for name in [name for name in self._reads if name[0] == repo]:
             self._forget(name)
 
-    def _remember(self, repo: str, pattern: str, lines: bytes) -> None:
+    def _remember(self, repo: str, pattern: str, lines: bytes, state: State) -> None:
         self._forget((repo, pattern))
         if not lines:
             return
         until = self._clock() + timedelta(seconds=REMEMBERED_SECONDS)
-        self._reads[repo, pattern] = _Read(lines=lines, until=until)
+        self._reads[repo, pattern] = _Read(lines=lines, until=until, state=state)
         self._reads_bytes += len(lines)
-        while self._reads_bytes > REMEMBERED_BYTES:
+        while self._reads_bytes > self._remembered_bytes:
             self._forget(next(iter(self._reads)))
 
     def _forget(self, name: tuple[str, str]) -> None:
@@ -165,12 +196,12 @@ class MetadataBranches:
         if read is not None:
             self._reads_bytes -= len(read.lines)
 
-    def _remember_missing(self, repo: str) -> None:
+    def _remember_missing(self, repo: str, state: State) -> None:
         now = self._clock()
         if len(self._missing) >= REMEMBERED_REPOS:
-            self._missing = {name: until for name, until in self._missing.items() if now < until}
+            self._missing = {name: known for name, known in self._missing.items() if now < known[0]}
         if len(self._missing) < REMEMBERED_REPOS:
-            self._missing[repo] = now + timedelta(seconds=MISSING_SECONDS)
+            self._missing[repo] = now + timedelta(seconds=MISSING_SECONDS), state
 
 
 async def _put(gathering: _Gathering, repo: str) -> None:

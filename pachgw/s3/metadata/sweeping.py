@@ -1,7 +1,8 @@
 """Records that no commit made true: what a gateway that ended between a record and its data leaves behind.
 
 They speak of nothing and are small; what is done here is bounded, behind the requests, once for each repo
-that a gateway writes records to. One that ends so leaves them in the last commits of the metadata branch.
+that a gateway writes records to, by one of its processes. One that ends so leaves them in the last commits of
+the metadata branch.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pachgw.pfs.port import PFS, FileInfo, NotFound, PFSError
 from pachgw.s3.keys import encode_key
 from pachgw.s3.metadata.branch import MetadataBranches
 from pachgw.s3.metadata.records import RECORDS_DIRECTORY, Record, parse_record
+from pachgw.s3.processes.notices import Notices
 from pachgw.s3.reserved import METADATA_BRANCH, is_reserved
 from pachgw.streams import TooLong, read_all
 
@@ -35,9 +37,10 @@ _log = Logger()
 class Sweeper:
     """Owned by the gateway, which stops it."""
 
-    def __init__(self, metadata: MetadataBranches, clock: Callable[[], datetime]) -> None:
+    def __init__(self, metadata: MetadataBranches, clock: Callable[[], datetime], notices: Notices) -> None:
         self._metadata = metadata
         self._clock = clock
+        self._notices = notices
         self._running: set[Deferred[None]] = set()
         self._is_stopped = False
         metadata.first_write = self._begin
@@ -50,6 +53,10 @@ class Sweeper:
 
     def _begin(self, pfs: PFS, repo: str, writer: Hashable) -> None:
         if self._is_stopped:
+            return
+        # What is younger would not be swept anyway.
+        now, seconds = self._clock().timestamp(), AGE.total_seconds()
+        if not self._notices.claim(f"sweep records of {repo}", now=now, seconds=seconds):
             return
         running = Deferred.fromCoroutine(self._sweep(pfs, repo, writer))
         self._running.add(running)

@@ -18,15 +18,16 @@ from twisted.python.failure import Failure
 
 from pachgw.pfs.port import PFS, CommitInfo, CommitNotFound, NotAuthorized, NotFound, PFSError
 from pachgw.s3.multipart.uploads import Upload, upload_time
+from pachgw.s3.processes.notices import Notices
 from pachgw.s3.reserved import upload_branch, upload_id_of
 from pachgw.s3.turns import Turns
 
 T = TypeVar("T")
 
 REMEMBERED = 10_000
-"""Uploads, and repos that were swept."""
+"""Uploads."""
 SWEEP_SECONDS = 600.0
-"""A repo is swept at most once in so many seconds."""
+"""A repo is swept at most once in so many seconds, by whichever process of the gateway."""
 SWEPT_AT_ONCE = 100
 """Uploads that one sweep removes at most."""
 ABANDONED_DAYS = 7
@@ -43,15 +44,19 @@ class OpenUploads:
         *,
         reactor: IReactorTime,
         clock: Callable[[], datetime],
+        notices: Notices | None = None,
         abandoned_days: int = ABANDONED_DAYS,
     ) -> None:
-        """`abandoned_days` after its beginning an upload is removed; 0: never."""
+        """`abandoned_days` after its beginning an upload is removed; 0: never.
+
+        `notices` are those of the processes that `turns` are shared with.
+        """
         self.reactor = reactor
         self._turns = turns
         self._clock = clock
+        self._notices = notices or Notices()
         self._abandoned = timedelta(days=abandoned_days)
         self._uploads: OrderedDict[tuple[str, str], Upload] = OrderedDict()
-        self._swept: OrderedDict[str, float] = OrderedDict()
         self._sweeping: set[Deferred[None]] = set()
 
     async def stop(self) -> None:
@@ -102,13 +107,8 @@ class OpenUploads:
         The gateway has no rights of its own, so it is done with those of somebody who writes to the repo.
         """
         now = float(self.reactor.seconds())
-        last = self._swept.get(repo)
-        if not self._abandoned or (last is not None and now < last + SWEEP_SECONDS):
+        if not self._abandoned or not self._notices.claim(_sweep_of(repo), now=now, seconds=SWEEP_SECONDS):
             return
-        self._swept[repo] = now
-        self._swept.move_to_end(repo)
-        if len(self._swept) > REMEMBERED:
-            self._swept.popitem(last=False)
         sweep = Deferred.fromCoroutine(self._sweep(pfs, repo))
         self._sweeping.add(sweep)
 
@@ -121,7 +121,7 @@ class OpenUploads:
                     return
                 case NotAuthorized():
                     # Whoever may do it comes later.
-                    self._swept.pop(repo, None)
+                    self._notices.disclaim(_sweep_of(repo))
                 case PFSError():
                     _log.info("uploads of {repo} were not swept: {error}", repo=repo, error=result.value)
                 case _:
@@ -139,11 +139,15 @@ class OpenUploads:
                 continue
             if left == 0:
                 # The rest with the next request.
-                self._swept.pop(repo, None)
+                self._notices.disclaim(_sweep_of(repo))
                 return
             left -= 1
             await self.in_turn(repo, upload_id, partial(self.remove, pfs, repo, upload_id))
             _log.info("removed an upload to {repo} that was begun {begun}", repo=repo, begun=begun)
+
+
+def _sweep_of(repo: str) -> str:
+    return f"sweep uploads of {repo}"
 
 
 async def _head(pfs: PFS, repo: str, branch: str) -> str | None:

@@ -17,7 +17,8 @@ from pachgw.s3.metadata.branch import (
     File,
     MetadataBranches,
 )
-from pachgw.s3.turns import Turns
+from pachgw.s3.processes.notices import Notices
+from pachgw.s3.turns import NoTurn, Turns
 from pachgw.streams import BytesSource
 
 
@@ -221,6 +222,44 @@ def test_an_own_write_ends_what_is_remembered() -> None:
     case.pfs.reading.callback(None)
     assert result(early) == b"line\n"
     assert case.branches.recall("r", "/p") is None
+
+
+def test_a_write_of_another_process_ends_what_is_remembered() -> None:
+    case, notices = Case(is_there=True), Notices()
+    case.branches = MetadataBranches(Turns(), lambda: case.now, notices)
+    case.read()
+    assert case.branches.recall("r", "/p") == b"line\n"
+    notices.tell("r")
+    assert case.branches.recall("r", "/p") is None
+    case.pfs.is_there = False
+    assert result(case.read()) == b""
+    assert case.branches.is_known_missing("r")
+    notices.tell("r")
+    assert not case.branches.is_known_missing("r")
+    # One that comes while the branch is read.
+    case.pfs.reading = Deferred()
+    case.read()
+    notices.tell("r")
+    case.pfs.reading.callback(None)
+    assert not case.branches.is_known_missing("r")
+
+
+def test_who_waits_hears_that_there_are_no_turns() -> None:
+    case = Case(is_there=True)
+
+    class NoTurns(Turns):
+        async def run(self, *_: Any, **__: Any) -> Any:
+            await turn
+            raise NoTurn("the disk is gone")
+
+    turn: Deferred[None] = Deferred()
+    case.branches = MetadataBranches(NoTurns(), lambda: case.now)
+    failures: list[Any] = []
+    for name in "ab":
+        case.write(name).addErrback(failures.append)
+    turn.callback(None)
+    assert [failure.type for failure in failures] == [NoTurn, NoTurn]
+    assert case.pfs.streams == []
 
 
 def test_memory_has_a_bound() -> None:

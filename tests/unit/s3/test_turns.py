@@ -76,7 +76,7 @@ class TurnsTest(SynchronousTestCase):
     def test_no_name_is_left_behind(self) -> None:
         sections = [self.section(str(index)) for index in range(6)]
         answers = [
-            self.run_section(section, name=index % 3).addErrback(lambda _: None)
+            self.run_section(section, name=str(index % 3)).addErrback(lambda _: None)
             for index, section in enumerate(sections)
         ]
         assert len(self.turns) == 3
