@@ -28,11 +28,12 @@ from pachgw.pfs.port import (
     PFSError,
     Unavailable,
 )
+from pachgw.s3.actions.grouping import check_target
 from pachgw.s3.actions.parts import read_parts
 from pachgw.s3.actions.placing import NewObject, place, search_back
 from pachgw.s3.actions.together import together
 from pachgw.s3.actions.uploads import XML, FoundUpload, inspect_upload, named_upload
-from pachgw.s3.actions.writes import check_target, in_turn
+from pachgw.s3.actions.writes import in_turn
 from pachgw.s3.context import Call, writable_path, writable_ref
 from pachgw.s3.errors import S3Error, from_pfs
 from pachgw.s3.metadata.description import checksum_headers

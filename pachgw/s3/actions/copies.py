@@ -8,9 +8,10 @@ from pachgw.messages import Response
 from pachgw.pfs.port import NotAuthorized, NotFound, PathNotFound
 from pachgw.s3.actions.conflicts import Standing
 from pachgw.s3.actions.finding import Found, find_version, no_such_key
+from pachgw.s3.actions.grouping import check_target
 from pachgw.s3.actions.metadata import find_description
 from pachgw.s3.actions.placing import NewObject, place
-from pachgw.s3.actions.writes import check_target, in_turn
+from pachgw.s3.actions.writes import in_turn
 from pachgw.s3.context import Call, writable_path, writable_ref
 from pachgw.s3.errors import S3Error
 from pachgw.s3.metadata.description import content_type_of, parse_description

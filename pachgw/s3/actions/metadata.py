@@ -1,11 +1,11 @@
 """Records in PFS: which one speaks of the version that is read, and how new ones get there.
 
-What a record says is in records.py, the branch that holds them in metadatabranch.py.
+What a record says is in records.py, the branch that holds them in metadata/branch.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pachgw.pfs.port import FileInfo
 from pachgw.s3.changes.history import Change
@@ -116,25 +116,28 @@ async def _version(call: Call, repo: str, info: FileInfo) -> tuple[str, str | No
     return info.commit, (await call.pfs.inspect_commit(repo, info.commit)).parent
 
 
-async def write_record(call: Call, repo: str, record: Record, *, instead_of: Record | None = None) -> None:
-    """Write the record, and remove another that was written too early. Raises PFSError."""
-    removed = () if instead_of is None or instead_of.path == record.path else (instead_of.path,)
-    await _write(call, repo, [File(path=record.path, data=record_line(record))], removed)
+async def write_record(call: Call, repo: str, record: Record) -> None:
+    """Write one record. Raises PFSError."""
+    await write_records(call, repo, [record])
 
 
-async def write_again(call: Call, repo: str, commit: str, key: str, record: Record | None) -> None:
-    """Note that the commit put the key anew with the bytes it had, with what is said of it now."""
-    files = [File(path=again_path(commit, key), data=again_note(key))]
-    if record is not None:
-        files.append(File(path=record.path, data=record_line(record)))
-    await _write(call, repo, files, ())
+async def write_records(
+    call: Call,
+    repo: str,
+    records: Sequence[Record],
+    *,
+    commit: str = "",
+    again: Iterable[str] = (),
+    instead_of: Iterable[Record] = (),
+) -> None:
+    """Write the records, all in one stream; does nothing where there is nothing to write. Raises PFSError.
 
-
-async def remove_record(call: Call, repo: str, record: Record) -> None:
-    """Remove a record whose data never came. Raises PFSError."""
-    await _write(call, repo, [], [record.path])
-
-
-async def _write(call: Call, repo: str, files: Sequence[File], removed: Sequence[str]) -> None:
-    writer = call.principal.access_key_id
-    await call.shared.metadata.write(call.pfs, repo, writer=writer, files=files, removed=removed)
+    `again` are the keys to note as put anew, by `commit`, with the bytes that they had; `instead_of` are
+    records to remove, which were written too early, or whose data never came.
+    """
+    files = [File(path=again_path(commit, key), data=again_note(key)) for key in again]
+    files += [File(path=record.path, data=record_line(record)) for record in records]
+    removed = [record.path for record in instead_of]
+    if files or removed:
+        writer = call.principal.access_key_id
+        await call.shared.metadata.write(call.pfs, repo, writer=writer, files=files, removed=removed)

@@ -1,0 +1,1 @@
+"""How the writes of several requests come together; what a write means is the actions' matter."""
