@@ -95,10 +95,18 @@ def decode_path(path: str) -> str:
     """The key of a clean absolute PFS path that is not the root; "" for the root, which is no key."""
     *inner, last = path[1:].split("/")
     if not inner:
-        return _READ_LAST.sub(_read, last) if "%" in last else last
-    segments = [_READ_INNER.sub(_read, segment) if "%" in segment else segment for segment in inner]
-    segments.append(_READ_LAST.sub(_read, last))
-    return "/".join(segments)
+        return decode_file_name(last)
+    return "/".join((*map(decode_directory_name, inner), decode_file_name(last)))
+
+
+def decode_file_name(name: str) -> str:
+    """What the last segment of a file's path is in its key: decode_path, segment by segment."""
+    return _READ_LAST.sub(_read, name) if "%" in name else name
+
+
+def decode_directory_name(name: str) -> str:
+    """What a directory's name is in the keys below it, without the slash behind it."""
+    return _READ_INNER.sub(_read, name) if "%" in name else name
 
 
 def _read(match: re.Match[str]) -> str:

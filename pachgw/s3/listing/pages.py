@@ -1,7 +1,7 @@
-"""Pages of ListObjects, versions 1 and 2: prefix, delimiter, markers, tokens. Pure.
+"""Pages of ListObjects, versions 1 and 2: what is asked for and answered, tokens, common prefixes. Pure.
 
-Keys are ordered by the bytes of their UTF-8, which is S3's order and not that of PFS. Where the keys come
-from is not known here: they are a sorted sequence that can be searched, so that a page costs what is on it.
+Keys are ordered by the bytes of their UTF-8, which is S3's order and not that of PFS. How a page is filled is
+in walk.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import re
 import zlib
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
 
 from pachgw.s3.errors import S3Error
 from pachgw.s3.request.target import Query
@@ -32,20 +31,6 @@ class KeyEntry:
     etag: str
     """With its quotes."""
     last_modified: datetime
-
-
-class SortedKeys(Protocol):
-    """Keys in the order of their UTF-8 bytes, each once, by index."""
-
-    def __len__(self) -> int: ...
-
-    def key_at(self, index: int) -> bytes:
-        """The key's UTF-8."""
-
-    def entry_at(self, index: int) -> KeyEntry: ...
-
-    def lower_bound(self, key: bytes) -> int:
-        """How many keys are less than `key`: the index of the first that is not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,44 +151,7 @@ def parse_token(text: str) -> ContinuationToken:
     raise _invalid("continuation-token", text, "The continuation token provided is incorrect")
 
 
-def build_page(keys: SortedKeys, params: ListParams, *, commit: str | None = None) -> Page:
-    """One page of the listing; `commit` goes into its token.
-
-    Costs a search for each common prefix and a step for each key on the page, however many keys there are.
-    """
-    prefix = params.prefix.encode()
-    delimiter = params.delimiter.encode()
-    index = keys.lower_bound(max(prefix, _first_after(params)))
-    end = keys.lower_bound(behind(prefix)) if prefix else len(keys)
-    contents: list[KeyEntry] = []
-    common_prefixes: list[str] = []
-    last = ""
-    while index < end and len(contents) + len(common_prefixes) < params.max_keys:
-        common = common_prefix_of(keys.key_at(index), prefix, delimiter)
-        if common is None:
-            entry = keys.entry_at(index)
-            contents.append(entry)
-            last = entry.key
-            index += 1
-        else:
-            last = common.decode()
-            common_prefixes.append(last)
-            index = keys.lower_bound(behind(common))
-    is_truncated = index < end and params.max_keys > 0
-    return Page(
-        contents=tuple(contents),
-        common_prefixes=tuple(common_prefixes),
-        is_truncated=is_truncated,
-        next_marker=last if is_truncated and params.version == 1 and delimiter else None,
-        next_token=(
-            render_token(ContinuationToken(after=last, commit=commit))
-            if is_truncated and params.version == 2
-            else None
-        ),
-    )
-
-
-def _first_after(params: ListParams) -> bytes:
+def first_after(params: ListParams) -> bytes:
     """The least key that the listing may begin with.
 
     A marker, or a token's item, that is or lies in a common prefix skips all of it: it is behind us. A

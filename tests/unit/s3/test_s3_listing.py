@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tree_pfs import COMMIT, TreePFS, page_of
 
 from pachgw.s3.errors import S3Error
-from pachgw.s3.listing.keytable import KeyTable, KeyTableBuilder
+from pachgw.s3.listing.keytable import KeyTableBuilder, Row
 from pachgw.s3.listing.pages import (
     ContinuationToken,
     ListParams,
     Page,
-    build_page,
     parse_list_params,
     parse_token,
     render_token,
 )
 from pachgw.s3.request.target import parse_query
 
-NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
-
-def table(*keys: str) -> KeyTable:
-    return KeyTable.build([(key, 1, bytes(32)) for key in keys], last_modified=NOW)
+def page(*keys: str, params: ListParams) -> Page:
+    """The page of a bucket with these keys."""
+    return page_of(TreePFS(dict.fromkeys(keys, 1)), params)
 
 
 def keys_of(page: Page) -> list[str]:
@@ -111,78 +108,106 @@ def test_a_changed_token_is_refused(noise: bytes, at: int) -> None:
 
 
 def test_order_is_that_of_utf_8_and_not_of_pfs() -> None:
-    keys = ["a/b", "a-b", "a.b", "a0", "\uffff", "😀", "é", "z", "A", "a"]
-    page = build_page(table(*keys), ListParams(version=1))
-    assert keys_of(page) == ["A", "a", "a-b", "a.b", "a/b", "a0", "z", "é", "\uffff", "😀"]
+    keys = ["a/b", "a-b", "a.b", "a0", "\uffff", "😀", "é", "z", "A", "a/"]
+    found = page(*keys, params=ListParams(version=1))
+    assert keys_of(found) == ["A", "a-b", "a.b", "a/", "a/b", "a0", "z", "é", "\uffff", "😀"]
 
 
 def test_pages_of_three_lose_nothing() -> None:
     """The keys that Pachyderm's own gateway loses."""
-    keys = table("a/b", "a/c/d", "a-b", "a.b", "a0", "aa/c", "b", "A", 'x&<y>"')
+    keys = ("a/b", "a/c/d", "a-b", "a.b", "a0", "aa/c", "b", "A", 'x&<y>"')
     marker, seen = "", []
     for _ in range(4):
-        page = build_page(keys, ListParams(version=1, max_keys=3, marker=marker))
-        seen += keys_of(page)
-        if not page.is_truncated:
+        found = page(*keys, params=ListParams(version=1, max_keys=3, marker=marker))
+        seen += keys_of(found)
+        if not found.is_truncated:
             break
         marker = seen[-1]
     assert seen == ["A", "a-b", "a.b", "a/b", "a/c/d", "a0", "aa/c", "b", 'x&<y>"']
 
 
 def test_max_keys_0_is_empty_and_not_truncated() -> None:
-    page = build_page(table("a", "b"), ListParams(version=2, max_keys=0))
-    assert page == Page()
+    assert page("a", "b", params=ListParams(version=2, max_keys=0)) == Page()
 
 
 def test_a_full_last_page_is_not_truncated() -> None:
-    assert not build_page(
-        table("a", "b/1", "b/2"), ListParams(version=1, delimiter="/", max_keys=2)
-    ).is_truncated
+    params = ListParams(version=1, delimiter="/", max_keys=2)
+    assert not page("a", "b/1", "b/2", params=params).is_truncated
+
+
+def test_a_full_page_before_a_directory_without_files_is_not_truncated() -> None:
+    pfs = TreePFS({"a": 1, "b/c/empty": 0}, ["/c/d", "/e"])
+    for delimiter, max_keys, truncated in (("", 1, True), ("", 2, False), ("/", 1, True), ("/", 2, False)):
+        params = ListParams(version=1, delimiter=delimiter, max_keys=max_keys)
+        assert page_of(pfs, params).is_truncated is truncated
 
 
 def test_next_marker_only_with_a_delimiter() -> None:
-    keys = table("a", "b/1", "b/2", "c")
-    assert build_page(keys, ListParams(version=1, max_keys=2)).next_marker is None
-    page = build_page(keys, ListParams(version=1, max_keys=2, delimiter="/"))
-    assert (page.next_marker, page.common_prefixes) == ("b/", ("b/",))
-    page = build_page(keys, ListParams(version=1, max_keys=2, delimiter="/", marker="b/"))
-    assert (keys_of(page), page.common_prefixes, page.is_truncated) == (["c"], (), False)
+    keys = ("a", "b/1", "b/2", "c")
+    assert page(*keys, params=ListParams(version=1, max_keys=2)).next_marker is None
+    found = page(*keys, params=ListParams(version=1, max_keys=2, delimiter="/"))
+    assert (found.next_marker, found.common_prefixes) == ("b/", ("b/",))
+    found = page(*keys, params=ListParams(version=1, max_keys=2, delimiter="/", marker="b/"))
+    assert (keys_of(found), found.common_prefixes, found.is_truncated) == (["c"], (), False)
 
 
 def test_a_leading_slash_of_the_prefix_counts() -> None:
-    keys = table("a", "/a")
-    assert keys_of(build_page(keys, ListParams(version=1, prefix="/"))) == ["/a"]
+    assert keys_of(page("a", "/a", params=ListParams(version=1, prefix="/"))) == ["/a"]
 
 
 def test_delimiters_of_any_length() -> None:
-    page = build_page(table("axxb", "axxc", "axd", "éé1"), ListParams(version=2, delimiter="xx"))
-    assert (keys_of(page), page.common_prefixes) == (["axd", "éé1"], ("axx",))
-    page = build_page(table("éé1", "éé2", "è"), ListParams(version=2, delimiter="éé"))
-    assert (keys_of(page), page.common_prefixes) == (["è"], ("éé",))
+    found = page("axxb", "axxc", "axd", "éé1", params=ListParams(version=2, delimiter="xx"))
+    assert (keys_of(found), found.common_prefixes) == (["axd", "éé1"], ("axx",))
+    found = page("éé1", "éé2", "è", params=ListParams(version=2, delimiter="éé"))
+    assert (keys_of(found), found.common_prefixes) == (["è"], ("éé",))
 
 
 def test_a_key_that_is_the_prefix_is_not_folded() -> None:
-    page = build_page(table("a/", "a/b", "a/c/d"), ListParams(version=2, prefix="a/", delimiter="/"))
-    assert (keys_of(page), page.common_prefixes) == (["a/", "a/b"], ("a/c/",))
+    found = page("a/", "a/b", "a/c/d", params=ListParams(version=2, prefix="a/", delimiter="/"))
+    assert (keys_of(found), found.common_prefixes) == (["a/", "a/b"], ("a/c/",))
 
 
 def test_the_token_pins_the_commit() -> None:
-    page = build_page(table("a", "b"), ListParams(version=2, max_keys=1), commit="c" * 32)
-    assert page.next_token is not None
-    assert parse_token(page.next_token) == ContinuationToken(after="a", commit="c" * 32)
+    found = page("a", "b", params=ListParams(version=2, max_keys=1))
+    assert found.next_token is not None
+    assert parse_token(found.next_token) == ContinuationToken(after="a", commit=COMMIT)
+
+
+def test_an_empty_bucket() -> None:
+    assert page(params=ListParams(version=2, delimiter="/", prefix="a")) == Page()
+
+
+def test_a_page_opens_only_what_it_comes_to() -> None:
+    """The directories before the marker and behind the page are not read, nor are those that are folded."""
+    pfs = TreePFS({f"d{number:03}/k{index}": 1 for number in range(100) for index in range(10)})
+
+    def opened(**more: object) -> list[str]:
+        pfs.calls.clear()
+        page_of(pfs, ListParams(version=2, **more))  # type: ignore[arg-type]
+        return sorted(path for _, path in pfs.calls)
+
+    assert opened(max_keys=1) == ["/", "/d000"]
+    assert opened(max_keys=10) == ["/", "/d000"]
+    assert opened(max_keys=5, start_after="d050/k4") == ["/", "/d050"]
+    assert opened(max_keys=5, prefix="d07") == ["/", "/d070"]
+    assert opened(max_keys=5, prefix="d071/") == ["/d071"]
+    assert opened(max_keys=50, delimiter="/") == ["/"]
+    assert opened(max_keys=50, delimiter="/", start_after="d050/k4") == ["/", "/d050"]
+    # The more it has passed through, the more it opens ahead.
+    assert len(opened(max_keys=40)) <= 1 + 4 + 4
+    assert len(opened(max_keys=400)) <= 1 + 40 + 8
 
 
 def test_a_builder_takes_only_whole_hashes() -> None:
     builder = KeyTableBuilder()
     with pytest.raises(ValueError, match="31 bytes"):
-        builder.add("a", 1, bytes(31))
-    builder.add("a", 2**63, bytes(32))
+        builder.add(Row(b"a", False, 1, bytes(31)))
+    row = Row(b"a", False, 2**63 - 1, bytes(32))
+    builder.add(row)
     assert len(builder) == 1
-    packed = builder.build(last_modified=NOW)
-    assert len(builder) == 0
-    assert packed.entry_at(0).size == 2**63
+    assert builder.view().row_at(0) == row == builder.build().row_at(0)
 
 
 def test_an_empty_table() -> None:
-    assert build_page(table(), ListParams(version=2, delimiter="/", prefix="a")) == Page()
-    assert table().lower_bound(b"x") == 0
+    assert len(KeyTableBuilder().build()) == 0
+    assert KeyTableBuilder().view().lower_bound(b"x") == 0
