@@ -5,6 +5,7 @@ Nothing is opened, made or asked for over the network; only names and addresses 
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,13 @@ MAX_PORT = 65535
 ABANDONED_UPLOADS_DAYS = 7
 MAX_DAYS = 3650
 MAX_DOMAIN = 253
+MAX_WORKERS = 256
+MAX_CONNECTIONS = 4096
+MAX_REQUESTS = 1024
+TRANSFER_MEMORY_MIB = 288
+CACHE_MEMORY_MIB = 128
+MOST = 10_000_000
+"""Of connections and requests."""
 
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*")
@@ -68,6 +76,16 @@ class Config:
     """Names of hosts whose subdomains are buckets."""
     cors_file: Path | None = None
     """Rules for requests of web pages of other origins."""
+    workers: int = 1
+    """Processes that serve; with one it is the daemon's own."""
+    max_connections: int = MAX_CONNECTIONS
+    """Of clients, open at once in each worker."""
+    max_requests: int = MAX_REQUESTS
+    """Handled at once by each worker."""
+    transfer_memory_mib: int = TRANSFER_MEMORY_MIB
+    """MiB of what is on its way to and from clients in each worker."""
+    cache_memory_mib: int = CACHE_MEMORY_MIB
+    """MiB of what each worker remembers of what PFS has said; 0: nothing."""
 
 
 def load(
@@ -83,6 +101,11 @@ def load(
     abandoned_uploads_days: str | None = None,
     domains: Sequence[str] = (),
     cors: str | None = None,
+    workers: str | None = None,
+    max_connections: str | None = None,
+    max_requests: str | None = None,
+    transfer_memory: str | None = None,
+    cache_memory: str | None = None,
 ) -> Config:
     """The configuration from the options given and the environment; raises ConfigError."""
     endpoints = tuple(listen) or (DEFAULT_LISTEN,)
@@ -119,6 +142,15 @@ def load(
         abandoned_uploads_days=_days(abandoned_uploads_days),
         domains=tuple(_domain(name) for name in domains),
         cors_file=None if cors is None else _readable_file(cors, source="--cors"),
+        workers=_workers(workers),
+        max_connections=_number(max_connections, MAX_CONNECTIONS, option="--max-connections", least=8),
+        max_requests=_number(max_requests, MAX_REQUESTS, option="--max-requests", least=4),
+        transfer_memory_mib=_number(
+            transfer_memory, TRANSFER_MEMORY_MIB, option="--transfer-memory", least=16, unit="MiB "
+        ),
+        cache_memory_mib=_number(
+            cache_memory, CACHE_MEMORY_MIB, option="--cache-memory", least=0, unit="MiB "
+        ),
     )
 
 
@@ -322,6 +354,23 @@ def _days(text: str | None) -> int:
         raise ConfigError(
             f"--abandoned-uploads-days {text}: allowed are days from 1 to {MAX_DAYS}, and 0 for never"
         )
+    return int(text)
+
+
+def _workers(text: str | None) -> int:
+    if text is None:
+        # Those of the machine that this process may use, as taskset and systemd's CPUAffinity= bound them.
+        return max(1, min(len(os.sched_getaffinity(0)), MAX_WORKERS))
+    if not re.fullmatch("[0-9]{1,4}", text) or not 0 < int(text) <= MAX_WORKERS:
+        raise ConfigError(f"--workers {text}: allowed are processes from 1 to {MAX_WORKERS}")
+    return int(text)
+
+
+def _number(text: str | None, default: int, *, option: str, least: int, unit: str = "") -> int:
+    if text is None:
+        return default
+    if not re.fullmatch("[0-9]{1,8}", text) or not least <= int(text) <= MOST:
+        raise ConfigError(f"{option} {text}: allowed are {unit}from {least} to {MOST}")
     return int(text)
 
 

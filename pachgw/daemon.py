@@ -1,50 +1,43 @@
-"""The daemon: makes the layers, joins, starts and stops them. The only module that knows all."""
+"""The daemon: makes the layers, joins, starts and stops them. The only module that knows all.
+
+It serves itself, or has workers that do; either way PFS and the listening sockets are its own.
+"""
 
 from __future__ import annotations
 
 import atexit
 import os
+import shutil
 import sys
-from collections.abc import Callable
+import tempfile
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from pachgw import __version__
 from pachgw.config import Config, Embedded
 from pachgw.localpfs.service import EmbeddedPFS, EmbeddedPFSError, socket_path_for
-from pachgw.pfs.client import GrpcPFS
-from pachgw.s3.cors import Cors, CorsError, parse_cors
-from pachgw.s3.gateway import Gateway
-from pachgw.s3.keys import KeyEncoding
-from pachgw.s3.request.domains import Domains
-from pachgw.web.app import make_site
-from pachgw.web.site import Site
-
-T = TypeVar("T")
-
-SWITCH_INTERVAL_SECONDS = 0.0005
-"""How long a thread may keep the interpreter while others wait. With Python's 5 ms the reactor waits for the
-pool's threads rather than for PFS."""
-
-DRAIN_SECONDS = 10.0
-"""How long live requests may go on once the daemon is told to stop."""
-
-DIGEST_THREADS = 4
-
-ANY_HOST = {"0.0.0.0", "::", ""}
+from pachgw.process import ProcessError
+from pachgw.s3.cors import CorsError, parse_cors
+from pachgw.stopping import StopSignals
+from pachgw.workers.crew import Crew
+from pachgw.workers.order import Order
+from pachgw.workers.sockets import BoundSocket, ListenError, bind
 
 
 class StartError(Exception):
     """The daemon cannot serve; the text is one line."""
+
+
+class _Serves(Protocol):
+    """What the daemon serves by."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
 
 
 class Daemon(Service):
@@ -59,19 +52,16 @@ class Daemon(Service):
     def __init__(self, config: Config, reactor: Any) -> None:
         self._config = config
         self._reactor = reactor
-        self._ports: list[IListeningPort] = []
-        self._site: Site | None = None
+        self._sockets: list[BoundSocket] = []
         self._embedded: EmbeddedPFS | None = None
-        self._pfs: GrpcPFS | None = None
-        self._gateway: Gateway | None = None
+        self._serving: _Serves | None = None
+        self._temporary: Path | None = None
         self._starting: Deferred[None] | None = None
-        self._digests = ThreadPool(minthreads=0, maxthreads=DIGEST_THREADS, name="pachgw-digests")
 
     def startService(self) -> None:
         """Begin to start everything; twistd has forked and dropped its privileges by now."""
         super().startService()
-        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-        self._digests.start()
+        StopSignals(self._reactor).install()
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._give_up)
 
@@ -84,29 +74,32 @@ class Daemon(Service):
         else:
             address = backend.address
             self._log.info("PFS: {address} (from {source})", address=address, source=backend.source)
-        self._pfs = GrpcPFS(address, reactor=self._reactor)
-        self._pfs.start()
-        encoding = KeyEncoding(self._config.key_encoding)
-        gateway = self._gateway = Gateway(
-            self._pfs,
-            offload=self._offload,
-            reactor=self._reactor,
-            cache_dir=self._config.cache_dir,
-            key_encoding=encoding,
-            abandoned_uploads_days=self._config.abandoned_uploads_days,
-            domains=Domains(self._config.domains),
-            cors=cors,
-        )
-        gateway.start()
-        self._site = make_site(
-            gateway.handle,
-            reactor=self._reactor,
-            render_error=gateway.refuse,
-            on_error=gateway.explain,
-        )
         for description in self._config.listen:
-            await self._listen(description, self._site)
-        self._tell_how_to_use()
+            self._sockets.append(await bind(description, self._reactor))
+        order = Order(
+            config=self._config,
+            pfs_address=address,
+            cors=cors,
+            shared_dir=self._shared_dir(),
+            listeners=tuple(bound.listener for bound in self._sockets),
+        )
+        self._serving = self._serving_for(order)
+        await self._serving.start()
+        for listener in order.listeners:
+            self._log.info("S3 listens on {url}", url=listener.url)
+        self._log.info(
+            "try: AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_DEFAULT_REGION=us-east-1"
+            " aws --endpoint-url {url} s3 mb s3://master.images",
+            url=order.listeners[0].url,
+        )
+
+    def _serving_for(self, order: Order) -> _Serves:
+        if self._config.workers > 1:
+            return Crew(order, reactor=self._reactor)
+        # Imported now and not above: a process that only watches others does without most of the modules.
+        from pachgw.workers.serving import Serving
+
+        return Serving(order.of_same_process(), reactor=self._reactor)
 
     async def _start_embedded(self, backend: Embedded) -> str:
         try:
@@ -133,29 +126,29 @@ class Daemon(Service):
             self._log.info("PFS listens on grpc://{address}", address=ready.listen)
         return f"unix:{socket_path}"
 
-    async def _listen(self, description: str, site: Site) -> None:
-        try:
-            port = await serverFromString(self._reactor, description).listen(site)
-        except Exception as error:  # bind errors, and whatever the parsers of endpoints raise
-            raise StartError(f"cannot listen on {description}: {error}") from error
-        self._ports.append(port)
-        self._log.info("S3 listens on {url}", url=_url(port, description))
+    def _shared_dir(self) -> Path | None:
+        """A directory for what the workers share: that for caches, or one for as long as the daemon runs.
 
-    def _tell_how_to_use(self) -> None:
-        self._log.info(
-            "try: AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_DEFAULT_REGION=us-east-1"
-            " aws --endpoint-url {url} s3 mb s3://master.images",
-            url=_url(self._ports[0], self._config.listen[0]),
-        )
-
-    async def _offload(self, function: Callable[..., T], /, *args: object) -> T:
-        return await deferToThreadPool(self._reactor, self._digests, function, *args)
+        That for caches also without workers, since other gateways may have it as well.
+        """
+        directory = self._config.cache_dir
+        if directory is not None:
+            try:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=directory):
+                    return directory
+            except OSError as error:
+                self._log.warn("nothing can be kept in {path}: {error}", path=str(directory), error=error)
+        if self._config.workers == 1:
+            return None
+        self._temporary = Path(tempfile.mkdtemp(prefix="pachgw-"))
+        return self._temporary
 
     def _give_up(self, failure: Failure) -> None:
         """End the process: nobody may take a daemon without a port for one that serves."""
         if not self.running:
             return  # Told to stop before it had started.
-        if failure.check(StartError, EmbeddedPFSError, OSError):
+        if failure.check(StartError, ListenError, EmbeddedPFSError, ProcessError, OSError):
             self._log.critical("pachgw cannot start: {error}", error=failure.value)
         else:
             self._log.failure("pachgw cannot start", failure)
@@ -173,17 +166,14 @@ class Daemon(Service):
         if self._starting is not None:
             # Or a port would be opened behind our back.
             self._starting.cancel()
-        for port in self._ports:
-            await maybeDeferred(port.stopListening)
-        if self._site is not None:
-            await self._site.drain(DRAIN_SECONDS)
-        if self._gateway is not None:
-            await self._gateway.stop()
-        if self._pfs is not None:
-            await self._pfs.stop()
+        for bound in self._sockets:
+            await bound.close()
+        if self._serving is not None:
+            await self._serving.stop()
         if self._embedded is not None:
             await maybeDeferred(self._embedded.stopService)
-        self._digests.stop()
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 def _exit_1() -> None:
@@ -192,22 +182,15 @@ def _exit_1() -> None:
     os._exit(1)
 
 
-def _read_cors(path: Path | None) -> Cors:
+def _read_cors(path: Path | None) -> str | None:
+    """The text of the rules, which are judged before anything is made."""
     if path is None:
-        return Cors()
+        return None
     try:
-        return parse_cors(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        parse_cors(text)
     except OSError as error:
         raise StartError(f"--cors {path}: {error.strerror}") from error
     except (CorsError, UnicodeDecodeError) as error:
         raise StartError(f"--cors {path}: {error}") from error
-
-
-def _url(port: IListeningPort, description: str) -> str:
-    """Where clients on this machine reach the port; the description where it is no TCP port."""
-    address: Any = port.getHost()
-    if not hasattr(address, "port"):
-        return description
-    host = "127.0.0.1" if address.host in ANY_HOST else address.host
-    scheme = "https" if description.startswith(("ssl:", "tls:")) else "http"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{address.port}"
+    return text

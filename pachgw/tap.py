@@ -69,6 +69,39 @@ class Options(usage.Options):
             "Remove uploads in parts so many days after their beginning, 0: never [default: 7]",
         ],
         [
+            "workers",
+            None,
+            None,
+            "Processes that serve [default: one for each core that the daemon may use]",
+        ],
+        [
+            "max-connections",
+            None,
+            None,
+            "Connections of clients in each worker; idle ones beyond it are closed, the oldest first"
+            " [default: 4096]",
+        ],
+        [
+            "max-requests",
+            None,
+            None,
+            "Requests that each worker handles at once, a quarter of them with large bodies; others are told"
+            " SlowDown [default: 1024]",
+        ],
+        [
+            "transfer-memory",
+            None,
+            None,
+            "MiB of memory in each worker for objects on their way to and from clients [default: 288]",
+        ],
+        [
+            "cache-memory",
+            None,
+            None,
+            "MiB of memory in each worker for what it has read of finished commits: listings, small objects,"
+            " what was said of objects; 0: nothing is kept [default: 128]",
+        ],
+        [
             "key-encoding",
             None,
             None,
@@ -118,6 +151,11 @@ class Options(usage.Options):
                 abandoned_uploads_days=self["abandoned-uploads-days"],
                 domains=self["domain"],
                 cors=self["cors"],
+                workers=self["workers"],
+                max_connections=self["max-connections"],
+                max_requests=self["max-requests"],
+                transfer_memory=self["transfer-memory"],
+                cache_memory=self["cache-memory"],
             )
         except (usage.UsageError, config.ConfigError) as error:
             raise SystemExit(f"pachgw: {error}") from None

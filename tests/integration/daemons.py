@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import re
 import signal
@@ -12,6 +14,13 @@ from pathlib import Path
 
 START_SECONDS = 60
 STOP_SECONDS = 30
+
+KNOBS = (
+    # As many on each machine, or a failure on one would not be seen on another.
+    ("--workers", "PACHGW_TEST_WORKERS", "1"),
+    ("--cache-memory", "PACHGW_TEST_CACHE_MIB", ""),
+)
+"""An option of the daemon, the variable that sets it for all tests, and what it is without."""
 
 
 class Daemon:
@@ -45,6 +54,7 @@ class Daemon:
                 "--listen",
                 "tcp:0:interface=127.0.0.1",
                 *own,
+                *self._knobs(),
                 *self.options,
             ],
             stdout=subprocess.PIPE,
@@ -59,6 +69,15 @@ class Daemon:
         found = re.search(r"PFS listens on (grpc://\S+)", "\n".join(self.log))
         self.pfs_address = found[1] if found else ""
         return self
+
+    def _knobs(self) -> list[str]:
+        """Options that a whole run of the tests is tried with; those that the test gave itself go first."""
+        return [
+            word
+            for option, variable, default in KNOBS
+            if option not in self.options and (value := os.environ.get(variable, default))
+            for word in (option, value)
+        ]
 
     def _read(self) -> None:
         assert self._process is not None
@@ -95,17 +114,32 @@ class Daemon:
         return self._process.pid
 
     @property
+    def child_pids(self) -> dict[str, list[int]]:
+        """The daemon's children by the module that each runs."""
+        found: dict[str, list[int]] = {}
+        for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+            with contextlib.suppress(FileNotFoundError):
+                words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+                found.setdefault(words[words.index("-m") + 1] if "-m" in words else "", []).append(int(pid))
+        return found
+
+    @property
     def pfs_pid(self) -> int:
-        """The embedded PFS's process, the daemon's only child."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        (child,) = map(int, children)
+        """The embedded PFS's process, of which there is one."""
+        (child,) = self.child_pids["pachgw.localpfs"]
         return child
 
+    @property
+    def worker_pids(self) -> list[int]:
+        """The worker processes; none where the daemon serves itself."""
+        return self.child_pids.get("pachgw.workers", [])
+
     def kill(self) -> None:
-        """SIGKILL the daemon and its PFS at once."""
-        pfs = self.pfs_pid
-        os.kill(self.pid, signal.SIGKILL)
-        os.kill(pfs, signal.SIGKILL)
+        """SIGKILL the daemon and all its children at once."""
+        pids = [self.pid, *itertools.chain.from_iterable(self.child_pids.values())]
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._join()
 
     def stop(self) -> int:
@@ -114,6 +148,10 @@ class Daemon:
             return 0
         if self._process.poll() is None:
             self._process.terminate()
+        return self._join()
+
+    def ended(self) -> int:
+        """Wait for its end, which something else has caused; the exit status."""
         return self._join()
 
     def _join(self) -> int:

@@ -51,6 +51,7 @@ def test_without_anything() -> None:
         ),
         key_encoding="percent",
         cache_dir=Path("/home/somebody/.local/share/pachgw/gateway"),
+        workers=len(os.sched_getaffinity(0)),
     )
     # Nobody but this machine is served unless somebody asks for it.
     assert "interface=127.0.0.1" in DEFAULT_LISTEN
@@ -67,6 +68,7 @@ def test_every_option_of_the_embedded_pfs(tmp_path: Path) -> None:
         pfs_listen="0.0.0.0:0",
         pfs_tokens=str(tokens),
         key_encoding="strict",
+        workers="3",
     )
     assert config == Config(
         listen=("tcp:1", "unix:/run/s3.sock"),
@@ -75,6 +77,7 @@ def test_every_option_of_the_embedded_pfs(tmp_path: Path) -> None:
         ),
         key_encoding="strict",
         cache_dir=tmp_path / "state" / "gateway",
+        workers=3,
     )
     # Looked at only.
     assert not (tmp_path / "state").exists()
@@ -410,3 +413,26 @@ def test_abandoned_uploads(text: str | None, days: int) -> None:
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "3651", "99999", "week"])
 def test_abandoned_uploads_refused(text: str) -> None:
     assert refused(abandoned_uploads_days=text).startswith(f"--abandoned-uploads-days {text}: allowed are")
+
+
+@pytest.mark.parametrize("text", ["0", "257", "-1", "x", "", "1.5", "٣"])
+def test_numbers_of_workers_that_are_none(text: str) -> None:
+    assert refused(workers=text) == f"--workers {text}: allowed are processes from 1 to 256"
+
+
+def test_a_worker_for_each_core_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 8})
+    assert load({}).workers == 3
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(1000)))
+    assert load({}).workers == 256
+
+
+def test_cache_memory() -> None:
+    assert load({}).cache_memory_mib == 128
+    assert load({}, cache_memory="0").cache_memory_mib == 0
+    assert load({}, cache_memory="512").cache_memory_mib == 512
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "x", ""])
+def test_cache_memory_that_is_none(text: str) -> None:
+    assert refused(cache_memory=text).startswith(f"--cache-memory {text}: allowed are MiB from 0 to")

@@ -22,14 +22,13 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from pachgw.localpfs.service import (
-    FIRST_BACKOFF_SECONDS,
-    MAX_LINE,
     MAX_SOCKET_PATH,
     EmbeddedPFS,
     EmbeddedPFSError,
     Ready,
     socket_path_for,
 )
+from pachgw.process import FIRST_BACKOFF_SECONDS, MAX_LINE
 
 READY = """
     import json, os, signal, sys
@@ -127,7 +126,7 @@ class ServiceTest(TestCase):
 
     async def test_readiness_may_come_in_pieces(self) -> None:
         script = """
-            text = json.dumps({"listen": None, "pid": os.getpid()}) + "\\n"
+            text = json.dumps({"ready": True, "listen": None, "pid": os.getpid()}) + "\\n"
             for character in text:
                 os.write(1, character.encode())
             sys.stdin.read()
@@ -304,7 +303,7 @@ class ServiceTest(TestCase):
         made.ready.addErrback(lambda _: None)
         made.ready.cancel()
         gone = self.logged("too late")
-        made._process.transport.closeStdin()
+        made.process._process.transport.closeStdin()
         await gone
 
     def assert_gone(self, pid: int) -> None:

@@ -1,0 +1,98 @@
+"""The worker's end of the talk with its supervisor: messages in, messages and log lines out.
+
+Each message is an object of JSON on a line of its own, with one key of CONTROL. What is done about one is the
+receiver's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText
+from zope.interface import implementer
+
+ORDER = "order"
+"""To a worker, its first message: what to serve (serving.Order)."""
+STOP = "stop"
+"""To a worker: accept no more, let live requests end, end."""
+READY = "ready"
+"""From a worker: it accepts connections; with its `pid`."""
+LOG = "log"
+"""From a worker: an event of its log: `time`, `level`, `namespace`, `text`."""
+
+READ_BYTES = 65536
+
+
+class Control:
+    """Standard input and output of this process, for messages alone from now on."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._output = os.dup(1)
+        # What a library prints must not be taken for a message.
+        os.dup2(2, 1)
+        self._writing = threading.Lock()
+
+    def receive(self) -> dict[str, Any]:
+        """The next message; waits for it. Raises EOFError when the supervisor has gone."""
+        # Not by sys.stdin: a thread that waits in it keeps the interpreter from ending.
+        while b"\n" not in self._rest:
+            data = os.read(0, READ_BYTES)
+            if not data:
+                raise EOFError
+            self._rest += data
+        line, _, self._rest = self._rest.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def receive_all(self, deliver: Callable[[dict[str, Any]], None]) -> None:
+        """Hand every message to `deliver`, in a thread; end the process when the supervisor has gone."""
+
+        def read() -> None:
+            try:
+                while True:
+                    deliver(self.receive())
+            except EOFError:
+                # Nobody would start it again or stop it; and PFS goes too.
+                os._exit(1)
+
+        threading.Thread(target=read, name="pachgw-control", daemon=True).start()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Write a message; from any thread. Waits where the supervisor does not read."""
+        data = json.dumps(message).encode() + b"\n"
+        with self._writing:
+            while data:
+                try:
+                    data = data[os.write(self._output, data) :]
+                except OSError:
+                    return  # It has gone, which the reading thread is about to see.
+
+
+@implementer(ILogObserver)
+class LogToSupervisor:
+    """Sends each event of Twisted's log, with its traceback, to the daemon's log."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    def __call__(self, event: LogEvent) -> None:
+        if event.get("log_namespace") == "twisted.internet.base" and event.get("log_level") is LogLevel.info:
+            return  # That the reactor ended; the daemon's own says so too.
+        text = eventAsText(event, includeTimestamp=False, includeSystem=False)
+        if not text:
+            return
+        self._control.send(
+            {
+                LOG: {
+                    "time": event["log_time"],
+                    "level": event.get("log_level", LogLevel.info).name,
+                    "namespace": event.get("log_namespace", "-"),
+                    "text": text,
+                }
+            }
+        )
