@@ -67,7 +67,12 @@ check: $(BIN)/.tested ## ruff, mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(BIN)/.tested ## measure speed and memory; prints ratios of one run
+$(BIN)/.benched: $(BIN)/.installed
+	@# rclone is left out of a run where it cannot be had.
+	$(BIN)/python -m pip install --quiet --editable '.[bench]' || $(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+bench: $(BIN)/.benched ## measure speed and memory beside others; ARGS="report" makes docs/performance.md of it
 	$(BIN)/python -m bench $(ARGS)
 
 # The oldest generator whose code runs on every release in setup.py's ranges (docs/decisions/0002).

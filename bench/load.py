@@ -16,7 +16,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 
 from bench.bare import OPTIONS, get_large, put_large
+from bench.pace import repeat, summary
 from pachgw.pfs.proto import pfs_pb2 as pb
 from pachgw.pfs.proto import pfs_pb2_grpc, version_pb2_grpc
 
@@ -40,44 +41,6 @@ def many_path(number: int) -> str:
     return f"/{number // 1000:04d}/{number % 1000:03d}"
 
 
-def summary(seconds: list[float], elapsed: float) -> dict[str, float]:
-    """Calls per second, and percentiles of their times in milliseconds."""
-    ordered = sorted(seconds)
-
-    def at(share: float) -> float:
-        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
-
-    return {
-        "count": len(ordered),
-        "rate": len(ordered) / elapsed,
-        "p50": at(0.5),
-        "p99": at(0.99),
-        "max": ordered[-1] * 1000,
-    }
-
-
-def repeat(call: Callable[[int], object], *, threads: int, seconds: float) -> dict[str, float]:
-    """How long calls take that so many threads make, each the next when it has the answer to the last."""
-    times: list[list[float]] = [[] for _ in range(threads)]
-    begin = time.perf_counter()
-    stop = begin + seconds
-
-    def run(index: int) -> None:
-        before = time.perf_counter()
-        while before < stop:
-            call(index)
-            now = time.perf_counter()
-            times[index].append(now - before)
-            before = now
-
-    running = [threading.Thread(target=run, args=(index,)) for index in range(threads)]
-    for thread in running:
-        thread.start()
-    for thread in running:
-        thread.join()
-    return summary([one for some in times for one in some], time.perf_counter() - begin)
-
-
 class Client:
     """The loads that use blocking stubs."""
 
@@ -89,10 +52,10 @@ class Client:
         self._pfs.CreateRepo(pb.CreateRepoRequest(repo=pb.Repo(name=repo)))
 
     def put(self, repo: str, path: str, source: str) -> float:
-        return put_large(self._pfs, repo, path, Path(source))
+        return put_large(self._pfs, file_of(repo, path), Path(source))
 
     def get(self, repo: str, path: str) -> float:
-        return get_large(self._pfs, repo, path)
+        return get_large(self._pfs, file_of(repo, path))
 
     def copy(self, repo: str, path: str, to: str) -> float:
         """Seconds until the file is in another one, on disk."""

@@ -1,18 +1,14 @@
-"""The process of the embedded PFS under measurement: start, memory, processor time, stop."""
+"""The process of the embedded PFS under measurement: start, memory, disk, stop."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import IO
-
-_TICK = os.sysconf("SC_CLK_TCK")
 
 
 class Server:
@@ -39,14 +35,14 @@ class Server:
             text=True,
         )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def _status(self, key: str) -> int:
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         found = re.search(rf"{key}:\s+(\d+) kB", status)
         return int(found[1]) * 1024 if found else 0
-
-    def resident_bytes(self) -> int:
-        """Resident size now."""
-        return self._status("VmRSS")
 
     def peak_bytes(self) -> int:
         """The largest resident size since `reset_peak`."""
@@ -55,16 +51,6 @@ class Server:
     def reset_peak(self) -> None:
         """Begin a new peak (proc(5), clear_refs)."""
         Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
-
-    def cpu_seconds(self) -> float:
-        """Processor time taken so far, by all threads."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICK
-
-    @staticmethod
-    def clock() -> float:
-        """Seconds, to hold `cpu_seconds` against."""
-        return time.perf_counter()
 
     def disk_bytes(self) -> int:
         """What the state directory takes on disk, in blocks that are allocated."""

@@ -1,24 +1,25 @@
-"""Rows of figures as they are printed, and figures from processes of their own."""
+"""Loads in processes of their own, told in JSON what to do: secrets are never on a command line."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 
-def row(name: str, ours: str, other: str = "", ratio: str = "", aim: str = "") -> None:
-    print(f"{name:<50} {ours:>16} {other:>16} {ratio:>8}  {aim}".rstrip(), flush=True)
-
-
-def separate(module: str, *words: object) -> Any:
-    """What a measurement in a process of its own prints."""
+def separate(module: str, *words: object, told: Mapping[str, Any] | None = None) -> Any:
+    """What a measurement in a process of its own prints; `told` is its standard input."""
     done = subprocess.run(
-        [sys.executable, "-m", module, *map(str, words)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", module, *map(str, words)],
+        input=json.dumps(told) if told is not None else None,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
-        raise SystemExit(done.stderr or done.stdout)
+        raise SystemExit(f"{module} {' '.join(map(str, words))}\n{done.stderr or done.stdout}")
     return json.loads(done.stdout)
 
 
@@ -40,6 +41,13 @@ class Beside:
         if not line:
             raise SystemExit("a load ended before its time")
         return json.loads(line)
+
+    def ask(self) -> Any:
+        """What it says to an empty line of its input."""
+        if self._process.stdin:
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+        return self._line()
 
     def end(self) -> Any:
         """Stop it; what it has to say."""
