@@ -23,18 +23,30 @@ class RequestHead:
     peer: str = ""
     request_id: str = ""
     secure: bool = False
+    _by_name: dict[bytes, list[bytes]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # A request is asked for some thirty headers, most of which it does not have.
+        by_name: dict[bytes, list[bytes]] = {}
+        for name, value in self.headers:
+            by_name.setdefault(name, []).append(value)
+        object.__setattr__(self, "_by_name", by_name)
 
     def values(self, name: bytes) -> list[bytes]:
         """Every value of the header, in order; `name` in lower case."""
-        return [value for key, value in self.headers if key == name]
+        return list(self._by_name.get(name, ()))
+
+    def has_any(self, names: frozenset[bytes]) -> bool:
+        """Whether one of the headers was sent; their names in lower case."""
+        return not names.isdisjoint(self._by_name)
 
     def header(self, name: str) -> str | None:
         """The header's value, several joined by a comma (RFC 9110 §5.3), None where it was not sent.
 
         Decoded as UTF-8, as SDKs send it, else as Latin-1. `name` in lower case.
         """
-        values = self.values(name.encode("ascii"))
-        if not values:
+        values = self._by_name.get(name.encode("ascii"))
+        if values is None:
             return None
         raw = b",".join(values)
         try:

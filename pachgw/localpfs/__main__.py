@@ -13,7 +13,7 @@ import sys
 import threading
 from pathlib import Path
 
-from pachgw.localpfs import allocator
+from pachgw import allocator
 from pachgw.localpfs.server import LocalPFSServer, StartError
 
 _GRACE_SECONDS = 2.0

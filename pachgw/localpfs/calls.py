@@ -10,7 +10,7 @@ import contextlib
 import inspect
 import logging
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import grpc
@@ -90,18 +90,27 @@ class Calls:
 
 
 def handlers(
-    service: ServiceDescriptor, targets: Sequence[object], missing: Callable[[str], Fault]
+    service: ServiceDescriptor,
+    targets: Sequence[object],
+    missing: Callable[[str], Fault],
+    *,
+    decoders: Mapping[str, Callable[[bytes], Any]] | None = None,
 ) -> grpc.GenericRpcHandler:
-    """Handlers for all methods of the service: the method of that name of the first target to have it."""
+    """Handlers for all methods of the service: the method of that name of the first target to have it.
+
+    `decoders`: by method, what makes of a message's bytes something else than the message.
+    """
     table = {}
     for method in service.methods:
         function = next((getattr(t, method.name) for t in targets if hasattr(t, method.name)), None)
-        table[method.name] = _handler(method, function or _refuse(missing(method.name), method))
+        decode = (decoders or {}).get(method.name) or GetMessageClass(method.input_type).FromString
+        table[method.name] = _handler(method, function or _refuse(missing(method.name), method), decode)
     return grpc.method_handlers_generic_handler(service.full_name, table)
 
 
-def _handler(method: MethodDescriptor, function: Callable[..., Any]) -> grpc.RpcMethodHandler[Any, Any]:
-    request_class = GetMessageClass(method.input_type)
+def _handler(
+    method: MethodDescriptor, function: Callable[..., Any], decode: Callable[[bytes], Any]
+) -> grpc.RpcMethodHandler[Any, Any]:
     make: Callable[..., grpc.RpcMethodHandler[Any, Any]] = grpc.unary_unary_rpc_method_handler
     if method.server_streaming:
         make = grpc.unary_stream_rpc_method_handler
@@ -115,7 +124,7 @@ def _handler(method: MethodDescriptor, function: Callable[..., Any]) -> grpc.Rpc
             client_streaming=method.client_streaming,
             in_transactions=method.full_name in _IN_TRANSACTIONS,
         ),
-        request_deserializer=request_class.FromString,
+        request_deserializer=decode,
         response_serializer=_serialized,
     )
 

@@ -14,7 +14,7 @@ from grpc import aio
 
 from pachgw.localpfs import activation, calls, faults, lock
 from pachgw.localpfs.authority import Authority
-from pachgw.localpfs.db import FILE_NAME, DatabaseError, sync_way_to
+from pachgw.localpfs.db import FILE_NAME, FORMAT, DatabaseError, sync_way_to
 from pachgw.localpfs.elsewhere import Elsewhere
 from pachgw.localpfs.faults import Fault
 from pachgw.localpfs.proto import maintenance_pb2
@@ -27,7 +27,7 @@ from pachgw.localpfs.servicer_maintenance import MaintenanceCalls
 from pachgw.localpfs.servicer_repos import RepoCalls
 from pachgw.localpfs.servicer_roles import RoleCalls
 from pachgw.localpfs.servicer_tokens import TokenCalls
-from pachgw.localpfs.servicer_writes import WriteCalls
+from pachgw.localpfs.servicer_writes import WriteCalls, put_request
 from pachgw.localpfs.store import Store
 from pachgw.localpfs.tokensfile import TokensError, read_tokens
 from pachgw.localpfs.upkeep import Upkeep
@@ -129,6 +129,8 @@ class LocalPFSServer:
     def _open(self) -> tuple[calls.Calls, Upkeep]:
         store = Store(self._state_dir)
         self._cleanups.callback(store.close)
+        if (found := store.database.upgraded_from) is not None:
+            _log.info("the store had format %d and was upgraded to %d", found, FORMAT)
         workers = Workers()
         upkeep = Upkeep(store, workers)
         self._cleanups.callback(upkeep.leave)
@@ -166,7 +168,7 @@ class LocalPFSServer:
         )
         server.add_generic_rpc_handlers(
             (
-                calls.handlers(_service(pfs_pb2), pfs, _missing_pfs),
+                calls.handlers(_service(pfs_pb2), pfs, _missing_pfs, decoders={"PutFile": put_request}),
                 calls.handlers(_service(auth_pb2), auth_calls, auth.missing),
                 calls.handlers(_service(version_pb2), [VersionCalls(*parts)], _missing_pfs),
                 calls.handlers(_service(admin_pb2), [AdminCalls(*parts)], _missing_pfs),

@@ -23,6 +23,9 @@ from pachgw.localpfs.work import Workers
 from pachgw.localpfs.writes import Change, Put, Remove, RemoveMatches
 from pachgw.pfs.proto import pfs_pb2 as pb
 
+_VALUE_TAG = b"\x1a"
+"""Field 3 of PutFileRequest, `value`, with wire type 2."""
+
 
 def _removal(path: str) -> Change:
     """The change for a path as a request spells it. Raises Fault."""
@@ -50,16 +53,16 @@ class _Feed:
         self._upload = upload
         self._running: asyncio.Future[None] | None = None
 
-    async def add(self, data: bytes) -> None:
+    async def add(self, data: bytes | memoryview) -> None:
         """More bytes of the file; returns when there is room for the next message. Raises Fault."""
         await self._settle()
         if self._upload.is_small(len(data)):
             self._upload.add(data)
         elif data:
-            self._running = asyncio.ensure_future(self._workers.store(self._upload.add, data))
+            self._running = self._workers.begin_store(self._upload.add, data)
 
     async def end_file(self) -> None:
-        """The file is complete. Raises Fault."""
+        """The file begun last, if any, is complete. Raises Fault."""
         await self._settle()
         if self._upload.is_small(0):
             self._upload.end_file()
@@ -75,22 +78,11 @@ class _Feed:
 
 
 class WriteCalls(Calls):
-    async def PutFile(self, requests: AsyncIterator[pb.PutFileRequest], caller: Caller) -> Empty:
+    async def PutFile(self, requests: AsyncIterator[pb.PutFileRequest | memoryview], caller: Caller) -> Empty:
         upload = Upload(self.store)
-        feed = _Feed(self.workers, upload)
-        target: tuple[str, str] | None = None
         try:
-            async for request in requests:
-                if request.HasField("file"):
-                    target = self._same_target(request.file, target, caller)
-                    await feed.end_file()
-                    if not _begin(upload, request):
-                        continue
-                elif target is None:
-                    raise Fault("must send a request with a file first")
-                await feed.add(request.value)
+            target = await self._receive(requests, caller, upload)
             if target is not None:
-                await feed.end_file()
                 await self.write(self._commit, caller, *target, upload)
             upload.committed()
         except BaseException:
@@ -98,6 +90,31 @@ class WriteCalls(Calls):
             self.workers.clean_up(upload.abort)
             raise
         return Empty()
+
+    async def _receive(
+        self, requests: AsyncIterator[pb.PutFileRequest | memoryview], caller: Caller, upload: Upload
+    ) -> tuple[str, str] | None:
+        """Take all that the stream has; repo and commit that it is for, None for one without messages.
+
+        Raises Fault.
+        """
+        feed = _Feed(self.workers, upload)
+        target: tuple[str, str] | None = None
+        async for request in requests:
+            if isinstance(request, memoryview):
+                value: bytes | memoryview = request
+            else:
+                value = request.value
+                if request.HasField("file"):
+                    target = self._same_target(request.file, target, caller)
+                    await feed.end_file()
+                    if not _begin(upload, request):
+                        continue
+            if target is None:
+                raise Fault("must send a request with a file first")
+            await feed.add(value)
+        await feed.end_file()
+        return target
 
     def _same_target(self, file: pb.File, target: tuple[str, str] | None, caller: Caller) -> tuple[str, str]:
         repo, commit = file_repo(file), file.commit.id
@@ -207,6 +224,24 @@ def _begin(upload: Upload, request: pb.PutFileRequest) -> bool:
         raise Fault(f"overwrite_index must not be negative, it is {keep}")
     upload.begin_file(_writable(request.file.path), keep)
     return True
+
+
+def put_request(message: bytes) -> pb.PutFileRequest | memoryview:
+    """A PutFileRequest as it came; the bytes alone where it is nothing but `value`, without a copy of them.
+
+    Raises DecodeError.
+    """
+    if message[:1] == _VALUE_TAG:
+        length = shift = 0
+        for position in range(1, min(len(message), 6)):
+            byte = message[position]
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                if position + 1 + length == len(message):
+                    return memoryview(message)[position + 1 :]
+                break
+    return pb.PutFileRequest.FromString(message)
 
 
 def _first(change: Change, rest: Iterable[Change]) -> Iterator[Change]:

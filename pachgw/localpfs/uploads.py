@@ -63,7 +63,7 @@ class Upload:
         """A file begins that goes to the clean path; `keep` is its overwrite_index."""
         self._path, self._keep, self._in_file = path, keep, True
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: bytes | memoryview) -> None:
         """More bytes of the file begun last; after a deletion they belong to none. Blocks unless `is_small`.
 
         Raises Fault.
@@ -81,7 +81,7 @@ class Upload:
             except OSError as error:
                 raise store_failed(error, "cannot store the file's bytes") from error
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes | memoryview) -> None:
         if self._writer is None:
             self._writer = self._store.chunks.writer()
             self._writer.write(bytes(self._buffer))

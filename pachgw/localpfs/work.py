@@ -55,6 +55,10 @@ class Workers:
     async def store(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.wrap_future(self._storers.submit(function, *args, **kwargs))
 
+    def begin_store(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
+        """As `store`, begun at once: what it comes to."""
+        return asyncio.wrap_future(self._storers.submit(function, *args, **kwargs))
+
     def clean_up(self, function: Callable[[], None]) -> None:
         """Run the function in the pool for storing some time; what it raises is logged."""
         self._storers.submit(_logged, function)

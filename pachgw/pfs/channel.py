@@ -13,7 +13,8 @@ import grpc
 from google.protobuf.wrappers_pb2 import BytesValue
 from grpc.experimental import ChannelOptions
 
-from pachgw.pfs.proto import auth_pb2_grpc, pfs_pb2, pfs_pb2_grpc
+from pachgw.pfs.proto import auth_pb2, auth_pb2_grpc, pfs_pb2, pfs_pb2_grpc
+from pachgw.pfs.spinning import KeptSpinning
 
 MAX_MESSAGE_BYTES = 20 * 1024 * 1024
 """PFS's own limit, both ways, for a whole message."""
@@ -37,6 +38,7 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
+ListFileStub: TypeAlias = "grpc.UnaryUnaryMultiCallable[pfs_pb2.ListFileRequest, bytes]"
 GetFileStub: TypeAlias = "grpc.UnaryStreamMultiCallable[pfs_pb2.GetFileRequest, bytes]"
 
 
@@ -68,6 +70,7 @@ class Channels:
     def __init__(self, address: str, *, ca_certificates: bytes | None = None) -> None:
         self._calls = _open(address, ca_certificates, ())
         # Equal but for an option of the Python layer: gRPC gives both the same connection.
+        self._kept = KeptSpinning(self._calls)
         self._lists = _open(address, ca_certificates, ((ChannelOptions.SingleThreadedUnaryStream, 1),))
         self.pfs = pfs_pb2_grpc.APIStub(self._calls)
         self.auth = auth_pb2_grpc.APIStub(self._calls)
@@ -78,6 +81,20 @@ class Channels:
             "/pfs.API/GetFile",
             request_serializer=pfs_pb2.GetFileRequest.SerializeToString,
             response_deserializer=bytes_value,
+        )
+        # A stream of one message is a unary call on the wire, here too.
+        self.get_file_at_once: grpc.UnaryUnaryMultiCallable[pfs_pb2.GetFileRequest, bytes] = (
+            self._calls.unary_unary(
+                "/pfs.API/GetFile",
+                request_serializer=pfs_pb2.GetFileRequest.SerializeToString,
+                response_deserializer=bytes_value,
+            )
+        )
+        # Decoded in parts, where they are read (answeredlists.py).
+        self.list_file: ListFileStub = self._calls.unary_unary(
+            "/pfs.API/ListFile",
+            request_serializer=pfs_pb2.ListFileRequest.SerializeToString,
+            response_deserializer=_as_it_is,
         )
         # Requests of PutFile are encoded where their bytes are joined (uploads.py).
         self.put_file: grpc.StreamUnaryMultiCallable[bytes, object] = self._calls.stream_unary(
@@ -91,6 +108,7 @@ class Channels:
     def close(self) -> None:
         """Cancel what is under way and close the connection."""
         self._lists.close()
+        self._kept.release(lambda: self.auth.WhoAmI.future(auth_pb2.WhoAmIRequest(), timeout=0))
         self._calls.close()
 
 
@@ -116,6 +134,10 @@ def bytes_value(message: bytes) -> bytes:
                     return message[position + 1 :]
                 break
     return BytesValue.FromString(message).value
+
+
+def _as_it_is(message: bytes) -> bytes:
+    return message
 
 
 def _nothing(_message: bytes) -> object:

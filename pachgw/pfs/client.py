@@ -5,21 +5,25 @@ Threads and streams are in bridge.py, downloads.py and uploads.py, texts of erro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
 
 from pachgw.pfs import values
-from pachgw.pfs.bridge import Bridge, Reactor
+from pachgw.pfs.answered import AT_ONCE_BYTES, AnsweredFile
+from pachgw.pfs.answeredlists import AnsweredList
+from pachgw.pfs.bridge import Bridge, Reactor, Stopped
+from pachgw.pfs.changes import INLINE_HASH_BYTES, hash_of, send_changes
 from pachgw.pfs.channel import Channels, parse_address
-from pachgw.pfs.downloads import AnsweredValues, FileSource, MatchesSource, ResponseStream, ValueBatches
+from pachgw.pfs.downloads import FileSource, MatchesSource, ResponseStream, ValueBatches
 from pachgw.pfs.errors import auth_is_inactive, is_too_large, pfs_error
 from pachgw.pfs.port import (
     BranchInfo,
     CommitInfo,
     Difference,
+    FileChange,
     FileInfo,
     NotAuthenticated,
     PFSError,
@@ -29,7 +33,8 @@ from pachgw.pfs.port import (
     Unavailable,
 )
 from pachgw.pfs.proto import auth_pb2, pfs_pb2
-from pachgw.pfs.uploads import PutFileUpload
+from pachgw.pfs.uploads import ROOM_BYTES, PutFileUpload
+from pachgw.room import Room
 from pachgw.streams import Batches, BytesSource, Source
 
 R = TypeVar("R")
@@ -48,6 +53,8 @@ class Timeouts:
     """For the next message of a stream that is read, and for room for the next of one that is written."""
     commit: float = 600.0
     """For the answer to the end of a PutFile stream, which comes after the commit."""
+    at_once: float = 20.0
+    """For a GetFile as a unary call, before it is tried as a stream."""
 
 
 class GrpcPFS:
@@ -61,13 +68,16 @@ class GrpcPFS:
         threads: int = 8,
         timeouts: Timeouts | None = None,
         ca_certificates: bytes | None = None,
+        uploads_bytes: int = ROOM_BYTES,
     ) -> None:
         """`address` as channel.parse_address takes it, raises ValueError; `ca_certificates` are PEM, None the
-        system's. `threads` bounds the pool for messages of streams and for hashes."""
+        system's. `threads` bounds the pool for messages of streams and for hashes, `uploads_bytes` what all
+        uploads have in hand."""
         parse_address(address)
         self._address = address
         self._ca_certificates = ca_certificates
         self._timeouts = timeouts or Timeouts()
+        self._uploads_room = Room(uploads_bytes)
         self._bridge = Bridge(reactor, threads=threads, name="pachgw-pfs")
         self._channels: Channels | None = None
 
@@ -96,6 +106,7 @@ class GrpcPFS:
             channels=self._channels,
             bridge=self._bridge,
             timeouts=self._timeouts,
+            uploads_room=self._uploads_room,
             metadata=tuple(metadata),
             token=token,
         )
@@ -112,6 +123,7 @@ class Session:
     channels: Channels
     bridge: Bridge
     timeouts: Timeouts
+    uploads_room: Room
     metadata: tuple[tuple[str, str], ...]
     token: str | None = field(repr=False)
 
@@ -220,13 +232,20 @@ class Session:
         In one answer: a message for each file costs several times as much on both sides. A directory that is
         too large for one comes by ListFileStream.
         """
-        request = pfs_pb2.ListFileRequest(file=_file(repo, commit, path))
         try:
-            answer = await self._ask(self.channels.pfs.ListFile, request, _as_it_is)
+            return await self.list_file_at_once(repo, commit, path)
         except TooLarge:
-            pass
-        else:
-            return AnsweredValues(answer.file_info, values.file_infos, bridge=self.bridge)
+            return await self.list_file_stream(repo, commit, path)
+
+    async def list_file_at_once(self, repo: str, commit: str, path: str) -> Batches[FileInfo]:
+        """ListFile. Raises as list_file, and TooLarge."""
+        request = pfs_pb2.ListFileRequest(file=_file(repo, commit, path))
+        answer = await self._ask(self.channels.list_file, request, _as_it_is)
+        return AnsweredList(answer, values.encoded_file_infos, bridge=self.bridge)
+
+    async def list_file_stream(self, repo: str, commit: str, path: str) -> Batches[FileInfo]:
+        """ListFileStream. Raises as list_file."""
+        request = pfs_pb2.ListFileRequest(file=_file(repo, commit, path))
         return await self._list(self.channels.lists.ListFileStream, request, values.file_infos)
 
     async def walk_file(self, repo: str, commit: str, path: str) -> Batches[FileInfo]:
@@ -259,7 +278,14 @@ class Session:
         await self._ask(self.channels.pfs.CopyFile, request, _nothing)
 
     async def get_file(
-        self, repo: str, commit: str, path: str, *, offset: int = 0, size: int | None = None
+        self,
+        repo: str,
+        commit: str,
+        path: str,
+        *,
+        offset: int = 0,
+        size: int | None = None,
+        at_once: bool = False,
     ) -> Source:
         """GetFile; errors come from the first read. `size` 0 asks for nothing and calls nobody."""
         if size == 0:
@@ -268,11 +294,23 @@ class Session:
         request = pfs_pb2.GetFileRequest(
             file=_file(repo, commit, path), offset_bytes=offset, size_bytes=size or 0
         )
-        return FileSource(
-            self._starter(self.channels.get_file, request),
-            bridge=self.bridge,
-            idle_seconds=self.timeouts.idle,
-            failed=self._failed,
+
+        def stream() -> FileSource:
+            return FileSource(
+                self._starter(self.channels.get_file, request),
+                bridge=self.bridge,
+                idle_seconds=self.timeouts.idle,
+                failed=self._failed,
+            )
+
+        if not at_once or size is None or size > AT_ONCE_BYTES:
+            return stream()
+        return AnsweredFile(
+            size,
+            ask=lambda: self._ask(
+                self.channels.get_file_at_once, request, _bytes_or_none, seconds=self.timeouts.at_once
+            ),
+            stream=stream,
         )
 
     async def get_files(self, repo: str, commit: str, pattern: str) -> Source:
@@ -291,15 +329,44 @@ class Session:
             idle_seconds=self.timeouts.idle,
             commit_seconds=self.timeouts.commit,
             failed=self._failed,
+            room=self.uploads_room,
         )
 
+    async def change_files(self, repo: str, branch: str, changes: Sequence[FileChange]) -> None:
+        """PutFile with changes that are in hand."""
+        self._check_token()
+        await send_changes(
+            repo,
+            branch,
+            changes,
+            channels=self.channels,
+            bridge=self.bridge,
+            metadata=self.metadata,
+            seconds=self.timeouts.commit,
+            failed=self._failed,
+        )
+
+    async def file_hash(self, data: Sequence[bytes]) -> bytes:
+        """FileInfo.hash of a file with these bytes, put at once. Asks no server."""
+        if sum(map(len, data)) <= INLINE_HASH_BYTES:
+            return hash_of(data)
+        try:
+            return await self.bridge.run(hash_of, data)
+        except Stopped:
+            raise Unavailable("the client of PFS has been stopped") from None
+
     async def _ask(
-        self, method: grpc.UnaryUnaryMultiCallable[Any, Any], request: object, convert: Callable[[Any], R]
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Any, Any],
+        request: object,
+        convert: Callable[[Any], R],
+        *,
+        seconds: float | None = None,
     ) -> R:
         """convert(the answer). Cancelling the wait cancels the call. Raises PFSError, _AuthInactive."""
         self._check_token()
         try:
-            call = method.future(request, timeout=self.timeouts.call, metadata=self.metadata)
+            call = method.future(request, timeout=seconds or self.timeouts.call, metadata=self.metadata)
         except ValueError as error:  # the channel is closed
             raise Unavailable(str(error)) from None
         try:
@@ -358,6 +425,11 @@ class _AuthInactive(PFSError):
 
 def _as_it_is(answer: R) -> R:
     return answer
+
+
+def _bytes_or_none(answer: bytes | None) -> bytes:
+    # A stream without messages is an answer that has not come.
+    return answer or b""
 
 
 def _nothing(_answer: object) -> None:

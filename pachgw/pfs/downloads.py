@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -26,9 +26,6 @@ FULL_MESSAGE_BYTES = 2 * 1024 * 1024
 BATCH_VALUES = 1000
 BATCH_SECONDS = 0.02
 """A batch is handed over when it has so many values, or is so old when the next message comes."""
-
-INLINE_VALUES = 50
-"""Up to so many are converted on the reactor: a trip to a thread takes longer."""
 
 
 class ResponseStream(Protocol):
@@ -258,32 +255,3 @@ class ValueBatches(_Download):
             self._ended = True
             self._failure = error
         return self._convert(messages)
-
-
-class AnsweredValues:
-    """The values of a list that came whole, converted up to BATCH_VALUES at a time."""
-
-    def __init__(
-        self, messages: Sequence[Any], convert: Callable[[Sequence[Any]], list[Any]], *, bridge: Bridge
-    ) -> None:
-        self._messages = messages
-        self._convert = convert
-        self._bridge = bridge
-        self._next = 0
-
-    async def read(self) -> list[Any]:
-        """The next values, [] at the end. Raises Unavailable when the client has been stopped."""
-        start, self._next = self._next, self._next + BATCH_VALUES
-        if start >= len(self._messages):
-            return []
-        messages = self._messages[start : self._next]
-        if len(messages) <= INLINE_VALUES:
-            return self._convert(messages)
-        try:
-            return await self._bridge.run(self._convert, messages)
-        except Stopped:
-            raise Unavailable("the client of PFS has been stopped") from None
-
-    async def aclose(self) -> None:
-        """Let go of the messages."""
-        self._messages = ()

@@ -9,6 +9,8 @@ name (its head, even while that is open). Sizes and offsets are bytes, times are
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -60,6 +62,18 @@ class FileInfo:
     """32 bytes; equal hashes mean equal contents."""
     committed: datetime | None
     """When the commit that was asked about was finished; None while it is open."""
+    is_one_object: bool = False
+    """Whether the bytes are known to be one object: the hash is hash_of_object() of them."""
+
+
+def hash_of_object(data: bytes) -> bytes:
+    """The hash of a file whose bytes are one object. Of the same bytes in several objects it is another."""
+    return hash_of_sha512(hashlib.sha512(data).hexdigest())
+
+
+def hash_of_sha512(hexdigest: str) -> bytes:
+    """The hash of a file of one object, whose SHA-512 is given in 128 hexadecimal digits."""
+    return hashlib.sha256(hexdigest.encode("ascii")).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +84,16 @@ class Difference:
     """Added, or other than in the old one; as they are in the new one."""
     old: tuple[FileInfo, ...]
     """Gone, or other than in the new one; as they were in the old one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileChange:
+    """What a commit is to make of a file; nothing of it is checked."""
+
+    path: str
+    data: tuple[bytes, ...] | None
+    """The file's bytes, which replace whatever stands at the path; None: the file goes, and where a directory
+    stands, that with all below it."""
 
 
 class Scope(IntEnum):
@@ -251,6 +275,12 @@ class PFS(Protocol):
     async def list_file(self, repo: str, commit: str, path: str) -> Batches[FileInfo]:
         """The directory's children, or the file itself, in PFS order. Raises PathNotFound."""
 
+    async def list_file_at_once(self, repo: str, commit: str, path: str) -> Batches[FileInfo]:
+        """As list_file, all of them read when it returns. Raises TooLarge too. The cheapest way to all."""
+
+    async def list_file_stream(self, repo: str, commit: str, path: str) -> Batches[FileInfo]:
+        """As list_file, as they come: the first are there before the last are read, and each costs more."""
+
     async def walk_file(self, repo: str, commit: str, path: str) -> Batches[FileInfo]:
         """The directory and all below it, or the file itself, in PFS order; a missing path has none."""
 
@@ -280,11 +310,19 @@ class PFS(Protocol):
         """
 
     async def get_file(
-        self, repo: str, commit: str, path: str, *, offset: int = 0, size: int | None = None
+        self,
+        repo: str,
+        commit: str,
+        path: str,
+        *,
+        offset: int = 0,
+        size: int | None = None,
+        at_once: bool = False,
     ) -> Source:
         """The file's bytes from `offset` on, at most `size`. Errors come from the first read at the latest.
 
-        Closing the source before its end cancels the call.
+        `at_once`: it is a file of one object, of a finished commit, and has so many bytes; few of them are
+        then fetched in a cheaper way. Closing the source before its end cancels the call.
         """
 
     async def get_files(self, repo: str, commit: str, pattern: str) -> Source:
@@ -295,6 +333,16 @@ class PFS(Protocol):
 
         `branch` may be the id of an open commit: a write into that one.
         """
+
+    async def change_files(self, repo: str, branch: str, changes: Sequence[FileChange]) -> None:
+        """As a PutFile stream of all the changes: they become one commit, or a write into an open head.
+
+        For files whose bytes are in hand, each less than a message. No path may come twice, or lie below
+        another. Raises PFSError: nothing was committed, but for Unavailable, after which it may have been.
+        """
+
+    async def file_hash(self, data: Sequence[bytes]) -> bytes:
+        """FileInfo.hash of a file with these bytes, put at once. Asks no server; raises Unavailable."""
 
 
 class Sessions(Protocol):

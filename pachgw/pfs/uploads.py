@@ -6,7 +6,6 @@ port's promise is kept here: the stream is half-closed, which commits it, by `fi
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from enum import Enum
@@ -18,18 +17,28 @@ from twisted.internet.defer import Deferred
 
 from pachgw.pfs.bridge import Bridge, Stopped
 from pachgw.pfs.channel import Channels
+from pachgw.pfs.filehash import FileHash
 from pachgw.pfs.port import PFSError, Unavailable
 from pachgw.pfs.proto import pfs_pb2
+from pachgw.room import Room
 
 MESSAGE_BYTES = 1024 * 1024
-"""Bytes are gathered to messages of this size before they cross threads."""
+"""Bytes are gathered to messages of at least this size, and at most twice it, before they cross threads."""
 
-IN_HAND_BYTES = 4 * MESSAGE_BYTES
+IN_HAND_BYTES = 3 * MESSAGE_BYTES
 """The most that waits to be sent or hashed; write() waits beyond it. Besides, an upload holds one message
 that is being gathered, and gRPC one that is being sent."""
 
-OBJECT_BYTES = 512 * 1024 * 1024
-"""PFS cuts a file into objects of this size."""
+SLOW_MESSAGE_BYTES = 128 * 1024
+"""The messages of who takes more than SLOW_SECONDS to fill one, and the least of all when room is short."""
+
+SLOW_SECONDS = 1.0
+
+ROOM_BYTES = 96 * 1024 * 1024
+"""What all uploads of a process gather and have in hand; each may have three SLOW_MESSAGE_BYTES beyond it."""
+
+MESSAGE_PART = 16
+"""A message is one part in so many of the room that is left."""
 
 INLINE_HASH_BYTES = 64 * 1024
 """Up to so many bytes are hashed on the reactor: a trip to a thread takes longer."""
@@ -62,40 +71,6 @@ def encode(head: bytes, parts: tuple[bytes, ...]) -> bytes:
     return b"".join((head, bytes(prefix), *parts))
 
 
-class FileHash:
-    """PFS's hash of a file sent in one piece: SHA-256 over the hex SHA-512 of each of its objects."""
-
-    def __init__(self, object_bytes: int = OBJECT_BYTES) -> None:
-        self._object_bytes = object_bytes
-        self._objects = hashlib.sha256()
-        self._object = hashlib.sha512()
-        self._room = object_bytes
-        self._any_object = False
-
-    def update(self, data: bytes) -> None:
-        """Take the next bytes; gives the interpreter away for all but the shortest."""
-        view = memoryview(data)
-        while view:
-            if not self._room:
-                self._end_object()
-            taken = view[: self._room]
-            self._object.update(taken)
-            self._room -= len(taken)
-            view = view[len(taken) :]
-
-    def _end_object(self) -> None:
-        self._objects.update(self._object.hexdigest().encode("ascii"))
-        self._any_object = True
-        self._object = hashlib.sha512()
-        self._room = self._object_bytes
-
-    def digest(self) -> bytes:
-        """32 bytes; nothing may be added afterwards. A file without bytes has one object without bytes."""
-        if self._room < self._object_bytes or not self._any_object:
-            self._end_object()
-        return self._objects.digest()
-
-
 class PutFileUpload:
     """The port's Upload over one PutFile stream.
 
@@ -114,7 +89,9 @@ class PutFileUpload:
         idle_seconds: float,
         commit_seconds: float,
         failed: Callable[[grpc.RpcError], PFSError],
+        room: Room | None = None,
     ) -> None:
+        """`room` is what all uploads share; None: this one has ROOM_BYTES for itself."""
         self._repo = repo
         self._branch = branch
         self._channels = channels
@@ -127,6 +104,9 @@ class PutFileUpload:
         self._head: bytes | None = None
         self._parts: list[bytes] = []
         self._gathered = 0
+        self._gathering_since = 0.0
+        self._room = room or Room(ROOM_BYTES)
+        self._charged = 0
         self._hashes: list[FileHash] = []
         self._in_file = False
 
@@ -138,6 +118,8 @@ class PutFileUpload:
         self._failure: PFSError | None = None
         self._waiting: Deferred[None] | None = None
 
+        self._last = 0
+        """Bytes of the last message, which grpcio keeps until it has the next."""
         self._queued = 0
         self._sent = 0
         self._hashed = 0
@@ -164,15 +146,52 @@ class PutFileUpload:
         self._check()
         if not self._in_file:
             raise ValueError("no file has been begun")
+        if not data:
+            return
+        # A cut is a copy: where there is room enough a message may be as long as two.
+        most = self._message_bytes()
+        if most == MESSAGE_BYTES and self._gathered + len(data) <= 2 * most:
+            self._gather(data)
+            if self._gathered >= most:
+                await self._flush()
+            return
         start = 0
         while start < len(data):
-            room = MESSAGE_BYTES - self._gathered
-            part = data if not start and len(data) <= room else data[start : start + room]
-            self._parts.append(part)
-            self._gathered += len(part)
-            start += len(part)
-            if self._gathered == MESSAGE_BYTES:
+            most = self._message_bytes()
+            if self._gathered >= most:
+                # There was more room when it was begun.
                 await self._flush()
+                continue
+            part = data[start : start + most - self._gathered]
+            self._gather(part)
+            start += len(part)
+            if self._gathered >= most:
+                await self._flush()
+
+    def _gather(self, part: bytes) -> None:
+        if not self._parts:
+            self._gathering_since = self._bridge.reactor.seconds()
+        self._parts.append(part)
+        self._gathered += len(part)
+        self._charge()
+
+    def _message_bytes(self) -> int:
+        """How many bytes make a message now."""
+        if self._parts and self._bridge.reactor.seconds() - self._gathering_since > SLOW_SECONDS:
+            return SLOW_MESSAGE_BYTES
+        return self._room.share(MESSAGE_PART, least=SLOW_MESSAGE_BYTES, most=MESSAGE_BYTES)
+
+    @property
+    def _in_hand(self) -> int:
+        """Bytes that wait to be sent or hashed."""
+        return self._queued - min(self._sent, self._hashed)
+
+    def _charge(self) -> None:
+        """Have what is held of the room that uploads share."""
+        held = 0 if self._over else self._gathered + self._in_hand + self._last
+        self._room.give(self._charged)
+        self._room.take_anyhow(held)
+        self._charged = held
 
     async def hashes(self) -> tuple[bytes, ...]:
         """The hashes of the files, in order, of which nothing more is written. Raises PFSError."""
@@ -204,6 +223,7 @@ class PutFileUpload:
             while not self._answered or self._hashed < self._queued:
                 await self._progress(until - self._bridge.reactor.seconds())
         self._over = True
+        self._charge()
         return self._digests()
 
     async def abort(self) -> None:
@@ -225,6 +245,7 @@ class PutFileUpload:
             return
         self._over = True
         self._failure = self._failure or reason
+        self._charge()
         if self._call is not None:
             # In this order: a sending thread that sees the mark finds the call cancelled.
             self._call.cancel()
@@ -237,12 +258,15 @@ class PutFileUpload:
             return
         head, parts = self._head or b"", tuple(self._parts)
         length = len(head) + self._gathered
-        self._head, self._parts, self._gathered = None, [], 0
         if self._call is None:
             self._begin()
-        while self._queued - min(self._sent, self._hashed) + length > IN_HAND_BYTES:
+        # Where room is short, one message at a time.
+        while self._in_hand and (self._in_hand + length > IN_HAND_BYTES or length > self._room.left):
             await self._progress(self._idle_seconds)
+        self._head, self._parts, self._gathered = None, [], 0
         self._queued += length
+        self._last = length
+        self._charge()
         self._messages.put((head, parts, length))
         if parts:
             self._to_hash.append((self._hashes[-1], parts, length))
@@ -302,10 +326,13 @@ class PutFileUpload:
                 raise Aborted
             head, parts, length = item
             yield encode(head, parts)
+            # Not kept while the next is waited for, which may take as long as the client likes.
+            del item, head, parts
             self._bridge.reactor.callFromThread(self._count_sent, length)
 
     def _count_sent(self, length: int) -> None:
         self._sent += length
+        self._charge()
         self._wake()
 
     def _done(self, call: Any) -> None:
@@ -322,6 +349,7 @@ class PutFileUpload:
         else:
             self._failure = self._failure or error
             self._over = True
+            self._charge()
         self._wake()
 
     async def _hash(self) -> None:
@@ -329,6 +357,7 @@ class PutFileUpload:
             while self._to_hash:
                 done = await self._bridge.run(self._hash_all)
                 self._hashed += done  # not in one with the await, which would add to what was there before
+                self._charge()
                 self._wake()
         except Stopped:
             self._cancel(Unavailable("the client of PFS has been stopped"))
@@ -374,6 +403,7 @@ class PutFileUpload:
         except grpc.RpcError as error:
             self._over = True
             self._failure = self._failed(error)
+            self._charge()
             raise self._failure from None
         except grpc.FutureCancelledError:
             raise Unavailable("the upload was aborted") from None

@@ -73,12 +73,18 @@ def file_info(message: pfs_pb2.FileInfo) -> FileInfo:
         size=message.size_bytes,
         hash=message.hash,
         committed=moment(message.committed) if message.HasField("committed") else None,
+        is_one_object=len(message.objects) == 1,
     )
 
 
 def file_infos(messages: Sequence[pfs_pb2.FileInfo]) -> list[FileInfo]:
     """One for each message, in order."""
     return [file_info(message) for message in messages]
+
+
+def encoded_file_infos(message: bytes) -> list[FileInfo]:
+    """Of an encoded FileInfos, in order."""
+    return file_infos(pfs_pb2.FileInfos.FromString(message).file_info)
 
 
 def difference(message: pfs_pb2.DiffFileResponse) -> Difference:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from pachgw.messages import RequestBody, RequestHead
 from pachgw.pfs.port import PFS
@@ -14,14 +15,19 @@ from pachgw.s3.changes.visible import VisibleCommits
 from pachgw.s3.cors import Cors
 from pachgw.s3.errors import S3Error
 from pachgw.s3.keys import KeyEncoding, check_representable, encode_key
-from pachgw.s3.listing.keytables import KeyTables
+from pachgw.s3.listing.directories import Directories
 from pachgw.s3.metadata.branch import MetadataBranches
 from pachgw.s3.multipart.openuploads import OpenUploads
 from pachgw.s3.names import BucketRef, parse_bucket
 from pachgw.s3.payload.source import PayloadSource, open_payload
+from pachgw.s3.reading.downloads import Downloads
+from pachgw.s3.reading.smallobjects import SmallObjects
+from pachgw.s3.reading.starts import CommitStarts
 from pachgw.s3.request.form import Form
 from pachgw.s3.request.target import Target, check_key_length
 from pachgw.s3.turns import Turns
+from pachgw.s3.writing.gatherings import Gatherings
+from pachgw.s3.writing.heads import Heads
 from pachgw.streams import Offload, TooLong, read_all
 
 XML_BODY_LIMIT = 2 * 1024 * 1024
@@ -33,7 +39,13 @@ class Shared:
     """What the actions of one gateway have in common; owned by the gateway."""
 
     turns: Turns
-    key_tables: KeyTables
+    gatherings: Gatherings[Any, Any]
+    """Writes that wait for turns; what they are, actions/grouping.py says."""
+    heads: Heads
+    directories: Directories
+    small_objects: SmallObjects
+    downloads: Downloads
+    starts: CommitStarts
     history: History
     visible: VisibleCommits
     metadata: MetadataBranches

@@ -127,6 +127,15 @@ def unavailable() -> S3Error:
     )
 
 
+def slow_down() -> S3Error:
+    """There is more to do already than this gateway takes on at a time."""
+    return S3Error(
+        "SlowDown",
+        "Please reduce your request rate.",
+        headers=(("Retry-After", str(RETRY_AFTER_SECONDS)),),
+    )
+
+
 def path_conflict(key: str) -> S3Error:
     """PFS keeps directories, so `a` and `a/b` cannot both be objects; code as Pachyderm's gateway has it."""
     return S3Error(

@@ -6,6 +6,7 @@ becomes S3's XML here; anything else is the web layer's to report.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -39,10 +40,19 @@ from pachgw.s3.context import Call, Shared
 from pachgw.s3.cors import Cors
 from pachgw.s3.errors import NotModified, S3Error, from_pfs
 from pachgw.s3.keys import KeyEncoding
-from pachgw.s3.listing.keytables import KeyTables
+from pachgw.s3.listing.directories import Directories
+from pachgw.s3.listing.tablefiles import TableFiles
 from pachgw.s3.metadata.branch import MetadataBranches
 from pachgw.s3.metadata.sweeping import Sweeper
 from pachgw.s3.multipart.openuploads import ABANDONED_DAYS, OpenUploads
+from pachgw.s3.processes.bulletin import Bulletin
+from pachgw.s3.processes.locks import ProcessLocks
+from pachgw.s3.processes.notices import Notices
+from pachgw.s3.processes.sharedfile import SharedDirectory
+from pachgw.s3.reading.caches import CACHE_BYTES, divide
+from pachgw.s3.reading.downloads import DOWNLOADS, DOWNLOADS_BYTES, Downloads
+from pachgw.s3.reading.smallobjects import SmallObjects
+from pachgw.s3.reading.starts import CommitStarts
 from pachgw.s3.request.action import Action
 from pachgw.s3.request.domains import Domains
 from pachgw.s3.request.form import Form, read_form
@@ -50,6 +60,8 @@ from pachgw.s3.request.hoisted import unhoist
 from pachgw.s3.request.operation import choose_operation, refuse_unsupported_headers
 from pachgw.s3.request.target import Query, Target
 from pachgw.s3.turns import Turns
+from pachgw.s3.writing.gatherings import Gatherings
+from pachgw.s3.writing.heads import Heads
 from pachgw.s3.xml.render import render_error
 from pachgw.streams import Offload
 
@@ -87,9 +99,6 @@ ACTIONS: dict[Action, ActionFunction] = {
     **answers.SETTINGS,
 }
 
-KEY_TABLES_BYTES = 64 * 1024 * 1024
-"""Bytes of listings that are kept."""
-
 
 def _now() -> datetime:
     return datetime.now(UTC)
@@ -105,30 +114,60 @@ class Gateway:
         offload: Offload,
         reactor: IReactorTime,
         cache_dir: Path | None = None,
+        shared_dir: Path | None = None,
         key_encoding: KeyEncoding = KeyEncoding.PERCENT,
         domains: Domains | None = None,
         cors: Cors | None = None,
         abandoned_uploads_days: int = ABANDONED_DAYS,
+        cache_bytes: int = CACHE_BYTES,
+        download_bytes: int = DOWNLOADS_BYTES,
+        downloads: int = DOWNLOADS,
         clock: Callable[[], datetime] = _now,
     ) -> None:
         """`cache_dir` is for what can be read from PFS again; None: it is read again and again.
 
+        Gateways of several processes on one machine that have one `shared_dir` are as one to their clients:
+        writes take turns, and what one has written the others read at once. None: there are no others.
         `domains` are those whose subdomains are buckets, `cors` the rules for requests of web pages.
-        An upload in parts is removed `abandoned_uploads_days` after its beginning; 0: never.
+        An upload in parts is removed `abandoned_uploads_days` after its beginning; 0: never. `cache_bytes`
+        bound what is kept in memory of what PFS has said; 0: nothing is. `download_bytes` are those of all
+        `downloads` that may be under way at once.
         """
         self._sessions = sessions
         self._domains = domains or Domains()
-        turns = Turns()
-        metadata = MetadataBranches(turns, clock)
-        self._history = History(cache_dir, metadata=metadata, offload=offload, reactor=reactor)
-        self._uploads = OpenUploads(
-            turns, reactor=reactor, clock=clock, abandoned_days=abandoned_uploads_days
+        shared = None if shared_dir is None else SharedDirectory(shared_dir)
+        self._locks = None if shared is None else ProcessLocks(shared, reactor=reactor)
+        turns = Turns(self._locks)
+        notices = Notices(shared)
+        shares = divide(cache_bytes)
+        metadata = MetadataBranches(turns, clock, notices, remembered_bytes=shares.records)
+        self._history = History(
+            cache_dir,
+            metadata=metadata,
+            offload=offload,
+            reactor=reactor,
+            turns=turns,
+            bulletin=None if shared is None else Bulletin(shared, now=time.time),
         )
-        self._sweeper = Sweeper(metadata, clock)
+        self._uploads = OpenUploads(
+            turns, reactor=reactor, clock=clock, notices=notices, abandoned_days=abandoned_uploads_days
+        )
+        self._sweeper = Sweeper(metadata, clock, notices)
+        self._directories = Directories(
+            shares.listings,
+            reactor=reactor,
+            offload=offload,
+            files=None if shared_dir is None else TableFiles(shared_dir),
+        )
         self._shared = Shared(
             turns=turns,
+            gatherings=Gatherings(turns),
+            heads=Heads(),
             metadata=metadata,
-            key_tables=KeyTables(KEY_TABLES_BYTES),
+            small_objects=SmallObjects(shares.small_objects),
+            downloads=Downloads(download_bytes, most=downloads, seconds=reactor.seconds),
+            starts=CommitStarts(),
+            directories=self._directories,
             history=self._history,
             visible=VisibleCommits(self._history),
             uploads=self._uploads,
@@ -139,14 +178,23 @@ class Gateway:
         )
 
     def start(self) -> None:
-        """Begin to open what is in the cache directory; after the daemon has forked."""
+        """Begin to open what is in the directories; after the daemon has forked.
+
+        Raises OSError where processes cannot share `shared_dir`.
+        """
+        if self._locks is not None:
+            self._locks.check()
         self._history.start()
+        self._directories.start()
 
     async def stop(self) -> None:
         """End what is done behind the requests; to be called when those have ended."""
         self._sweeper.stop()
+        self._directories.stop()
         await self._uploads.stop()
         await self._history.stop()
+        if self._locks is not None:
+            self._locks.close()
 
     async def handle(self, head: RequestHead, body: RequestBody) -> Response:
         """The answer to one request; what is wrong with it, or with PFS, is in the answer already."""

@@ -9,17 +9,21 @@ Knows no S3: how a refusal looks, and which headers carry the request id, is han
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from klein import Klein
+from klein.resource import KleinResource
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.server import NOT_DONE_YET
 from werkzeug.routing import BaseConverter
 
 from pachgw.messages import ClientGone, RequestBody, RequestHead, Response
 from pachgw.web import respond
+from pachgw.web.admission import Capacity
 from pachgw.web.body import BrokenBody
 from pachgw.web.refusal import Refusal
 from pachgw.web.request import Request
@@ -29,10 +33,24 @@ Handler = Callable[[RequestHead, RequestBody], Awaitable[Response]]
 RenderError = Callable[[RequestHead, str, str], Response]
 OnError = Callable[[RequestHead, Exception], Response | None]
 
+ROUTE = "every_request"
 ID_HEADERS = ("x-amz-request-id", "x-amz-id-2")
 SECRET_PARAMETERS = frozenset(
     {b"x-amz-signature", b"x-amz-credential", b"x-amz-security-token", b"signature", b"awsaccesskeyid"}
 )
+
+
+class EveryRequest(KleinResource):
+    """Klein's resource for an app with one route that takes everything: it is not looked for.
+
+    What Klein does to find it and to render what it returns takes 100 µs, a tenth of a small request.
+    """
+
+    def render(self, request: Any) -> Any:
+        answering: Any = self._app.execute_endpoint(ROUTE, request, target="")
+        # Nobody but a lost client cancels a request.
+        request.notifyFinish().addErrback(lambda _: answering.cancel())
+        return NOT_DONE_YET
 
 
 class AnyTarget(BaseConverter):
@@ -85,7 +103,7 @@ class ErrorBoundary:
             return
         try:
             response = self._render_error(request.head, refusal.code, refusal.message)
-            self._send_now(request, response)
+            self._send_now(request, replace(response, headers=response.headers + refusal.headers))
         except Exception:
             self._log.failure("no answer could be made for {request_id}", request_id=request.request_id)
             request.cut_connection()
@@ -110,6 +128,7 @@ def make_site(
     id_headers: tuple[str, ...] = ID_HEADERS,
     secret_parameters: frozenset[bytes] = SECRET_PARAMETERS,
     limits: Limits | None = None,
+    capacity: Capacity | None = None,
 ) -> Site:
     """A site that has `handle` answer every request, whatever its method and target.
 
@@ -129,7 +148,7 @@ def make_site(
     app.url_map.strict_slashes = False
     app.url_map.converters["any"] = AnyTarget
 
-    @app.route("/<any:target>")
+    @app.route("/<any:target>", endpoint=ROUTE)
     async def every_request(request: Request, target: str) -> None:
         await boundary.answer(request)
 
@@ -138,10 +157,11 @@ def make_site(
         boundary.failed(request, failure)
 
     return Site(
-        app.resource(),
+        EveryRequest(app),
         reactor=reactor,
         boundary=boundary,
         limits=limits or Limits(),
+        capacity=capacity or Capacity(),
         server_header=server_header,
         id_headers=id_headers,
         secret_parameters=secret_parameters,

@@ -9,6 +9,11 @@ The base parses and frames. It runs a request when its body is whole; here it is
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import socket
+import sys
+import termios
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
@@ -59,10 +64,30 @@ class Channel(HTTPChannel):
         self._discarded = 0
         self._write_stall: IDelayedCall | None = None
         self._small_reads: int | None = None
+        self._untaken = 0
+        self.is_spare = False
+        """Whether it is one too many, and only waits to be told so."""
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self.site.connections.add(self)
+        if self.site.admission.is_full:
+            # Not even told so.
+            self.abort()
+            return
+        self._keep_little_unsent()
+        if hasattr(self.transport, "SEND_LIMIT"):
+            # What the kernel takes is bounded by that: it may be asked with more than Twisted's 128 KiB.
+            self.transport.SEND_LIMIT = 2 * self.site.limits.unsent_bytes
+        self.is_spare = not self.site.admission.connected(self)
+
+    def _keep_little_unsent(self) -> None:
+        """Bound what the kernel takes of an answer, so that a slow client is seen early, and costs little."""
+        # A TLS transport has the bare one within.
+        transport = getattr(self.transport, "transport", None) or self.transport
+        handle = transport.getHandle() if hasattr(transport, "getHandle") else None
+        if isinstance(handle, socket.socket) and handle.family in (socket.AF_INET, socket.AF_INET6):
+            with contextlib.suppress(AttributeError, OSError):  # where the system has no such option
+                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, self.site.limits.unsent_bytes)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_write_stall()
@@ -211,7 +236,7 @@ class Channel(HTTPChannel):
     def pauseProducing(self) -> None:
         super().pauseProducing()
         if self._write_stall is None:
-            self._write_stall = self.callLater(self.site.limits.write_seconds, self._write_stalled)
+            self._watch_writes()
 
     def resumeProducing(self) -> None:
         self._stop_write_stall()
@@ -220,8 +245,33 @@ class Channel(HTTPChannel):
             # The base only knows that there is room to send.
             self._networkProducer.pauseProducing()
 
+    def _watch_writes(self) -> None:
+        self._untaken = self._count_untaken()
+        self._write_stall = self.callLater(self.site.limits.write_seconds, self._write_stalled)
+
+    def _count_untaken(self) -> int:
+        """Bytes that lie in the transport and in the kernel for the client; 0 where that is not known."""
+        transport = getattr(self.transport, "transport", None) or self.transport
+        if not hasattr(transport, "_tempDataLen"):
+            return 0
+        waiting = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+        try:
+            queued = fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, bytes(4))
+        except OSError:
+            return int(waiting)
+        return int(waiting) + int.from_bytes(queued, sys.byteorder)
+
+    def _goes_on(self) -> bool:
+        """Whether the client has taken anything since this was last asked."""
+        before, self._untaken = self._untaken, self._count_untaken()
+        return self._untaken < before
+
     def _write_stalled(self) -> None:
         self._write_stall = None
+        if self._goes_on():
+            # Slow, but moving.
+            self._watch_writes()
+            return
         self._log.info("A client took nothing for too long: {peer}", peer=str(self.getPeer()))
         self.abort()
 
@@ -236,7 +286,7 @@ class Channel(HTTPChannel):
         """Settle, before the headers leave, whether the connection stays; says so in them."""
         rest = request.body.rest if hasattr(request, "body") else None
         unread = rest is None or rest > self.site.limits.drain_bytes or (rest and self._is_expecting(request))
-        if self.site.closing or unread:
+        if self.site.closing or unread or self.is_spare:
             self.persistent = False
         if not self.persistent:
             request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
@@ -297,6 +347,10 @@ class Channel(HTTPChannel):
 
     def _start_wait(self, wait: Wait) -> None:
         limits = self.site.limits
+        if wait is Wait.REQUEST:
+            self.site.admission.idle(self)
+        elif self._wait is Wait.REQUEST:
+            self.site.admission.busy(self)
         self._wait = wait
         match wait:
             case Wait.NOTHING:
@@ -308,6 +362,7 @@ class Channel(HTTPChannel):
             case Wait.BODY | Wait.DRAIN:
                 self.setTimeout(limits.body_seconds)
             case Wait.FLUSH:
+                self._untaken = self._count_untaken()
                 self.setTimeout(limits.write_seconds)
             case Wait.LINGER:
                 self.setTimeout(limits.linger_seconds)
@@ -325,6 +380,8 @@ class Channel(HTTPChannel):
             case Wait.REQUEST if self._waitingForTransport:
                 # The last answer is still on its way; the clock for writes is running.
                 self._start_wait(Wait.REQUEST)
+            case Wait.FLUSH if self._goes_on():
+                self._start_wait(Wait.FLUSH)
             case Wait.FLUSH | Wait.LINGER:
                 self.abort()
             case _:

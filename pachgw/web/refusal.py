@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+RETRY_AFTER_SECONDS = 1
+
 
 class Refusal(Enum):
     """Why a request is not handled, or not to its end."""
@@ -21,6 +23,7 @@ class Refusal(Enum):
         "RequestTimeout",
         "Your socket connection to the server was not read from or written to within the timeout period.",
     )
+    SLOW_DOWN = ("SlowDown", "Please reduce your request rate.")
     INTERNAL = ("InternalError", "We encountered an internal error. Please try again.")
 
     @property
@@ -30,3 +33,8 @@ class Refusal(Enum):
     @property
     def message(self) -> str:
         return self.value[1]
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """What the answer says besides."""
+        return (("Retry-After", str(RETRY_AFTER_SECONDS)),) if self is Refusal.SLOW_DOWN else ()

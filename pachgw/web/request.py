@@ -80,7 +80,10 @@ class Request(server.Request):
     # What the channel calls, in this order.
 
     def gotLength(self, length: int | None) -> None:
-        self.body = Body(length, self.channel, self.site.limits.body_bytes)
+        site = self.site
+        # A small one is soon whole.
+        is_small = length is not None and length <= site.limits.body_bytes
+        self.body = Body(length, self.channel, site.limits.body_bytes, pace=None if is_small else site.pace)
 
     def handleContentChunk(self, data: bytes) -> None:
         self.body.feed(data)
@@ -93,7 +96,9 @@ class Request(server.Request):
     def begin(self, command: bytes, target: bytes, version: bytes) -> None:
         """Handle the request, whose head is whole; its body may be still to come."""
         self._open(command, origin_form(target), version)
-        if is_routable(self.uri):
+        if not self.site.admits(self):
+            self.site.boundary.refuse(self, Refusal.SLOW_DOWN)
+        elif is_routable(self.uri):
             self.process()
         else:
             self.site.boundary.refuse(self, Refusal.INVALID_URI)
@@ -123,9 +128,6 @@ class Request(server.Request):
         self.site.request_begun(self)
 
     def process(self) -> None:
-        # The path goes to the router undecoded: what it makes of "%2F", "%0A" or "%FF" must not matter.
-        self.prepath = []
-        self.postpath = self.path[1:].split(b"/")
         try:
             self.render(self.site.resource)
         except Exception:

@@ -63,7 +63,8 @@ class Gate:
 async def send(request: Request, response: Response) -> None:
     """Send the response and end the request; a Source is closed in any case, without waiting for it.
 
-    Holds two pieces of a Source at the most: one that the connection has not taken yet, one read ahead. The
+    Holds two pieces of a Source at the most: one that the connection has not taken yet, one read ahead; only
+    one of a Source whose `reads_ahead` is false. The
     last piece of a known length leaves when the Source has confirmed its end. Raises what the Source raises,
     and WrongLength: request.startedWriting then tells whether something has left already.
     """
@@ -129,11 +130,16 @@ async def _pump(request: Request, response: Response, source: Source, gate: Gate
             sent += len(piece)
             if length is not None and sent > length:
                 raise WrongLength(f"{sent} bytes or more, {length} announced")
-            reading = _start(source.read())
+            ahead = sent == length or getattr(source, "reads_ahead", True)
+            if ahead:
+                reading = _start(source.read())
             if sent == length and await reading:
                 raise WrongLength(f"more than the {length} bytes announced")
             request.write(piece)
+            piece = b""  # the connection has it now
             await gate.opened()
+            if not ahead:
+                reading = _start(source.read())
             piece = await reading
         if length is not None and sent < length:
             raise WrongLength(f"{sent} bytes, {length} announced")

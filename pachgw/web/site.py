@@ -21,12 +21,14 @@ from twisted.web import server
 from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource
 
+from pachgw.web.admission import Admission, Capacity
+from pachgw.web.body import Pace
 from pachgw.web.channel import Channel
 from pachgw.web.refusal import Refusal
 from pachgw.web.request import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 CLIENT_CLOSED_REQUEST = 499
 """The status that the log has for a request whose client went away (after nginx); it is never sent."""
@@ -45,7 +47,7 @@ class Limits:
     body_seconds: float = 60
     """Without a byte while the handler waits for the body."""
     write_seconds: float = 300
-    """For the client to take what lies ready to be sent: two pieces of a body at the most."""
+    """Without a byte that the client takes of what lies ready to be sent."""
     linger_seconds: float = 30
     """After an answer that closes, for the client to read it and to stop sending."""
     linger_bytes: int = 512 * 1024 * 1024
@@ -54,9 +56,15 @@ class Limits:
     """The largest unread rest of a body that is dropped to keep the connection."""
     body_bytes: int = 256 * 1024
     """What a body holds before its connection is told to wait."""
+    fast_body_bytes: int = 1024 * 1024
+    """The same while it is read fast: fewer, larger pieces. A PUT of aws-chunked bytes takes a fifth less of
+    a processor with them."""
     read_bytes: int = 256 * 1024
     """One read of the connection while a large body arrives. With 256 KiB, 200 MB take 0.6 of the time that
     they take with Twisted's 64 KiB; with 1 MiB no less."""
+    unsent_bytes: int = 256 * 1024
+    """What the kernel takes of an answer beyond what is under way to the client. Left to itself it takes
+    megabytes for each client, however slow."""
 
 
 class Boundary(Protocol):
@@ -96,6 +104,7 @@ class Site(server.Site):
         reactor: IReactorTime,
         boundary: Boundary,
         limits: Limits,
+        capacity: Capacity,
         server_header: str | None,
         id_headers: tuple[str, ...],
         secret_parameters: frozenset[bytes],
@@ -106,18 +115,36 @@ class Site(server.Site):
         self.server_header = server_header
         self.id_headers = id_headers
         self.secret_parameters = secret_parameters
-        self.requests: set[Request] = set()
-        """Those being handled or answered."""
-        self.connections: set[Channel] = set()
+        self.admission: Admission[Channel, Request] = Admission(capacity)
+        self.connections_changed: Callable[[], None] = lambda: None
+        """Called when a connection has ended."""
         self.closing = False
         self._emptied: list[Deferred[None]] = []
+        self.pace = Pace(clock=reactor, fast_bytes=limits.fast_body_bytes)
         self._date = (-1, b"")
         self._access = Logger("pachgw.web.access")
+
+    @property
+    def connections(self) -> set[Channel]:
+        """Those that are open."""
+        return self.admission.connections
+
+    @property
+    def requests(self) -> set[Request]:
+        """Those being handled or answered."""
+        return self.admission.requests
 
     @property
     def live_requests(self) -> int:
         """How many requests are being handled or answered."""
         return len(self.requests)
+
+    def admits(self, request: Request) -> bool:
+        """Whether the request may be handled, as much as there is to do already."""
+        if request.channel.is_spare:
+            return False
+        body = getattr(request, "body", None)
+        return self.admission.admit(request, body_bytes=0 if body is None else body.content_length)
 
     async def drain(self, timeout_seconds: float) -> int:
         """Let every live request end, and close every connection; call it when no new ones are accepted.
@@ -156,30 +183,37 @@ class Site(server.Site):
     # What channels and requests tell.
 
     def connection_ended(self, connection: Channel) -> None:
-        self.connections.discard(connection)
+        self.admission.disconnected(connection)
+        self.connections_changed()
         if not self.connections:
             emptied, self._emptied = self._emptied, []
             for waiter in emptied:
                 waiter.callback(None)
 
     def request_begun(self, request: Request) -> None:
-        self.requests.add(request)
+        self.admission.begun(request)
 
     def request_ended(self, request: Request) -> None:
         """One line for the log: whom and what was answered, with which status, bytes and seconds."""
-        self.requests.discard(request)
+        self.admission.ended(request)
         if request.gone and not request.cut:
             status, outcome = CLIENT_CLOSED_REQUEST, " client gone"
         else:
             status, outcome = request.code, " cut" if request.cut else ""
+        peer, method = request.head.peer, request.head.method or "-"
+        uri = redact(request.uri, self.secret_parameters)
+        seconds = self.reactor.seconds() - request.started_seconds
+        end = f"{status} {request.sentLength} {seconds:.3f} {request.request_id}{outcome}"
+        # Put together here: the logger takes 40 µs more for so many fields.
         self._access.info(
-            '{peer} "{method} {uri}" {status} {sent} {seconds:.3f} {request_id}{outcome}',
-            peer=request.head.peer,
-            method=request.head.method or "-",
-            uri=redact(request.uri, self.secret_parameters),
+            "{line}",
+            line=f'{peer} "{method} {uri}" {end}',
+            peer=peer,
+            method=method,
+            uri=uri,
             status=status,
             sent=request.sentLength,
-            seconds=self.reactor.seconds() - request.started_seconds,
+            seconds=seconds,
             request_id=request.request_id,
             outcome=outcome,
         )

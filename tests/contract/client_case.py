@@ -55,7 +55,11 @@ class ClientCase(TestCase):
         self.stack.callback(self.stop_server)
         self.tap = Tap(f"{directory}/tap", f"{directory}/server")
         self.stack.callback(self.tap.close)
-        self.client = GrpcPFS(f"unix:{directory}/tap", reactor=reactor, timeouts=self.timeouts)  # type: ignore[arg-type]
+        self.client = GrpcPFS(
+            f"unix:{directory}/tap",
+            reactor=reactor,  # type: ignore[arg-type]
+            timeouts=self.timeouts,
+        )
         self.client.start()
         self.pfs: PFS = self.client.session("token", request_id="q-1")
         self.addCleanup(lambda: Deferred.fromCoroutine(self.client.stop()))

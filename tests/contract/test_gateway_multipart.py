@@ -239,7 +239,7 @@ class TestMultipart(RecordsCase):
         """Before and after each call of Complete: either it is done, or there is no such upload."""
         _, other = self.make_gateway("b")
         outcomes = set()
-        for number in range(13):
+        for number in range(12):
             key = f"k{number}"
             upload_id = await self.begin(key)
             listed = await self.list_of(upload_id, [body_of(1), b"end"], key)

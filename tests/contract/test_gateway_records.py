@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -65,6 +65,18 @@ class HookedPFS:
         if branch == METADATA_BRANCH:
             return HookedUpload(upload, _nothing, owner.take("after_record"))
         return HookedUpload(upload, owner.take("before_data"), owner.take("after_data"))
+
+    async def file_hash(self, data: Sequence[bytes]) -> bytes:
+        # Asks no server, so it is no call.
+        return await self._pfs.file_hash(data)
+
+    async def change_files(self, repo: str, branch: str, changes: Any) -> None:
+        is_record = branch == METADATA_BRANCH
+        self._owner.calls.append(f"put_file {'record' if is_record else 'data'}")
+        if not is_record:
+            await self._owner.take("before_data")()
+        await self._pfs.change_files(repo, branch, changes)
+        await self._owner.take("after_record" if is_record else "after_data")()
 
 
 class HookedSessions:

@@ -34,7 +34,7 @@ class TestUploads(ClientCase):
         self.assertTrue(message.HasField("overwrite_index"))
         self.assertEqual(self.pfs_server.metadata[0]["authn-token"], "token")
 
-    async def test_large_file_arrives_whole_in_messages_of_one_size(self) -> None:
+    async def test_large_file_arrives_whole_in_messages_of_bounded_size(self) -> None:
         data = bytes(range(256)) * 4096 * 9 + b"end"
         upload = await self.pfs.put_file("r", "master")
         await upload.begin_file("/f")
@@ -45,8 +45,9 @@ class TestUploads(ClientCase):
         [seen] = self.pfs_server.uploads
         self.assertEqual(b"".join(message.value for message in seen.messages), data)
         sizes = {len(message.value) for message in seen.messages[:-1]}
-        self.assertEqual(sizes, {uploads.MESSAGE_BYTES})
-        self.assertEqual([message.HasField("file") for message in seen.messages[1:]], [False] * 9)
+        self.assertGreaterEqual(min(sizes), uploads.MESSAGE_BYTES)
+        self.assertLess(max(sizes), uploads.MESSAGE_BYTES + step)
+        self.assertNotIn(True, [message.HasField("file") for message in seen.messages[1:]])
 
     async def test_write_larger_than_a_message_is_cut(self) -> None:
         data = bytes(range(256)) * 4096 * 25

@@ -52,6 +52,9 @@ class WatchedPFS:
 
         return call
 
+    async def change_files(self, repo: str, branch: str, changes: Any) -> None:
+        await self._owner.call("put_file", lambda: self._pfs.change_files(repo, branch, changes))
+
     async def put_file(self, repo: str, branch: str) -> Any:
         return WatchedUpload(self._owner, await self._pfs.put_file(repo, branch))
 

@@ -195,7 +195,7 @@ class UploadTests(WebTestCase):
         await self.serve(handle)
         self.assertEqual(await deferToThread(client), b"%d" % (200 * MIB))
         limits = self.site.limits
-        self.assertLessEqual(max(buffered), limits.body_bytes + 2 * limits.read_bytes)
+        self.assertLessEqual(max(buffered), limits.fast_body_bytes + 2 * limits.read_bytes)
 
     async def test_put_chunked(self) -> None:
         def client() -> bytes:

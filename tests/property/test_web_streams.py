@@ -14,11 +14,12 @@ from twisted.internet.testing import StringTransport
 
 from pachgw.messages import RequestBody, RequestHead, Response
 from pachgw.web.app import make_site
-from pachgw.web.body import Body
+from pachgw.web.body import GATHER_SECONDS, Body, Pace
 from pachgw.web.site import Limits
 
 MARK = 50
 READ = 30
+FAST_MARK = 4 * MARK
 
 
 class Flow:
@@ -64,6 +65,59 @@ def test_body_never_holds_more_than_its_mark_and_one_read(steps: list[bytes | No
         if waiting is None or waiting.called:
             Deferred.fromCoroutine(body.read()).addCallback(got.append)
     assert b"".join(got) == b"".join(sent)
+
+
+@given(
+    st.lists(
+        st.one_of(st.none(), st.floats(0, 2 * GATHER_SECONDS), st.binary(min_size=1, max_size=READ)),
+        max_size=60,
+    )
+)
+def test_body_with_a_pace_gathers_and_loses_nothing(steps: list[bytes | float | None]) -> None:
+    """Numbers are seconds that pass. A reader gets the mark, what came in its time, or all."""
+    flow, clock = Flow(), Clock()
+    body = Body(None, flow, MARK, pace=Pace(clock=clock, fast_bytes=FAST_MARK))
+    sent: list[bytes] = []
+    got: list[bytes] = []
+    waiting: Deferred[bytes] | None = None
+    for step in steps:
+        if step is None:
+            if waiting is None or waiting.called:
+                waiting = Deferred.fromCoroutine(body.read())
+                waiting.addCallback(got.append)
+        elif isinstance(step, float):
+            clock.advance(step)
+        elif not flow.paused:
+            sent.append(step)
+            body.feed(step)
+        assert body.buffered <= FAST_MARK + READ
+        if waiting is not None and not waiting.called:
+            assert body.buffered < FAST_MARK
+            # Whoever waits for bytes that are there waits for a bounded time.
+            assert bool(clock.getDelayedCalls()) == (body.buffered > 0)
+    if waiting is not None and body.buffered:
+        clock.advance(GATHER_SECONDS)
+        assert waiting.called
+    body.end()
+    for _ in range(2):
+        if waiting is None or waiting.called:
+            Deferred.fromCoroutine(body.read()).addCallback(got.append)
+    assert b"".join(got) == b"".join(sent)
+    assert not clock.getDelayedCalls()
+
+
+def test_a_body_that_is_read_fast_comes_in_larger_pieces() -> None:
+    flow, clock = Flow(), Clock()
+    body = Body(None, flow, MARK, pace=Pace(clock=clock, fast_bytes=FAST_MARK))
+    got: list[bytes] = []
+    for seconds in (1.0, 0.0, 0.0, 1.0, 0.0):
+        clock.advance(seconds)
+        reading = Deferred.fromCoroutine(body.read())
+        reading.addCallback(got.append)
+        while not reading.called:
+            body.feed(bytes(10))
+    # Fast is known after the second piece, slow after one that took long.
+    assert [len(piece) for piece in got] == [MARK, MARK, FAST_MARK, FAST_MARK, MARK]
 
 
 async def echo(head: RequestHead, body: RequestBody) -> Response:

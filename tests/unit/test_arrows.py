@@ -10,10 +10,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "pachgw"
 
-LEAVES = ("pachgw.streams", "pachgw.messages", "pachgw.metrics")
+LEAVES = ("pachgw.streams", "pachgw.messages", "pachgw.metrics", "pachgw.room")
 # Which of our own modules a module may import, by the longest prefix of its name.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "pachgw.streams": (),
+    "pachgw.room": (),
+    "pachgw.allocator": (),
+    "pachgw.descriptors": (),
     "pachgw.messages": ("pachgw.streams",),
     "pachgw.config": (),
     "pachgw.__main__": ("pachgw.cli",),
@@ -26,12 +29,30 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "pachgw.tap": ("pachgw.config", "pachgw.daemon"),
     "pachgw.daemon": ("pachgw",),
+    "pachgw.process": (),
+    "pachgw.stopping": (),
+    "pachgw.workers": (
+        "pachgw.allocator",
+        "pachgw.config",
+        "pachgw.descriptors",
+        "pachgw.pfs.client",
+        "pachgw.process",
+        "pachgw.s3",
+        "pachgw.web",
+        "pachgw.workers",
+    ),
     "pachgw.web": ("pachgw.web", *LEAVES),
     "pachgw.s3": ("pachgw.s3", "pachgw.pfs.port", *LEAVES),
     "pachgw.pfs.port": ("pachgw.streams",),
     "pachgw.pfs.proto": ("pachgw.pfs.proto",),
     "pachgw.pfs": ("pachgw.pfs", *LEAVES),
-    "pachgw.localpfs": ("pachgw.localpfs", "pachgw.pfs.proto", *LEAVES),
+    "pachgw.localpfs": (
+        "pachgw.allocator",
+        "pachgw.localpfs",
+        "pachgw.pfs.proto",
+        "pachgw.process",
+        *LEAVES,
+    ),
 }
 FOREIGN_TO_S3 = ("klein", "twisted.web", "grpc")
 

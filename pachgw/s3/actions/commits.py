@@ -33,11 +33,14 @@ async def stamp(call: Call, repo: str, info: FileInfo) -> Stamp:
 
     Also where the index has other bytes for the key than PFS: then it is wrong.
     """
-    if info.committed is not None:
-        change = await call.shared.history.change_of(call.pfs, repo, info.commit, info.path)
-        if change is not None and change.hash == info.hash:
-            return Stamp(commit=change.commit, time=change.time)
-    return Stamp(commit=info.commit, time=await last_modified(call.pfs, repo, info))
+    if info.committed is None:
+        # As last_modified.
+        started = await call.shared.starts.of(call.pfs, repo, info.commit)
+        return Stamp(commit=info.commit, time=started)
+    change = await call.shared.history.change_of(call.pfs, repo, info.commit, info.path)
+    if change is not None and change.hash == info.hash:
+        return Stamp(commit=change.commit, time=change.time)
+    return Stamp(commit=info.commit, time=info.committed)
 
 
 async def date_of(call: Call, repo: str, info: FileInfo) -> datetime:

@@ -7,11 +7,13 @@ from twisted.internet.defer import Deferred
 from pachgw.messages import Response
 from pachgw.s3.actions.finding import Found, find_object
 from pachgw.s3.actions.metadata import recall_description
+from pachgw.s3.actions.reading import kept_body, open_body
 from pachgw.s3.context import Call
 from pachgw.s3.errors import NotModified, S3Error
 from pachgw.s3.metadata.description import checksum_headers, checksum_type, description_headers
 from pachgw.s3.metadata.records import Description
 from pachgw.s3.payload.checksums import header_name
+from pachgw.s3.reading.openfiles import Changed
 from pachgw.s3.request.conditions import check_conditions, range_applies
 from pachgw.s3.request.headers import http_date
 from pachgw.s3.request.operation import response_overrides
@@ -20,32 +22,66 @@ from pachgw.streams import Source
 
 Headers = dict[str, str]
 
+ATTEMPTS = 5
+"""So often a file of an open commit is looked up anew that others change meanwhile."""
+
 
 async def get_object(call: Call) -> Response:
     """S3 GetObject. The branch is resolved once; size, ETag, version id and bytes are of that commit.
 
     Raises NoSuchKey, NoSuchVersion, NoSuchBucket, InvalidRange, InvalidPartNumber, PreconditionFailed,
-    NotModified.
+    NotModified; ServiceUnavailable where an open commit does not hold still.
     """
-    found = await find_object(call)
+    for _ in range(ATTEMPTS):
+        try:
+            return await _get(call, await find_object(call))
+        except Changed:
+            continue
+    raise S3Error("ServiceUnavailable", "The object is being changed. Please try again.")
+
+
+async def _get(call: Call, found: Found) -> Response:
+    """The answer with the bytes of what was found. Raises Changed, and what get_object does."""
     _check_request(call, found)
-    source: Source | None = None
-    if (part := _part_number(call)) is None:
-        # The bytes are on their way while it is looked up what was said of them.
+    part = _part_number(call)
+    if part is None:
         span = _range(call, found)
-        source = await _open(call, found, span)
-    try:
+        body, description = await _both(call, found, span)
+    else:
         description = await recall_description(call, found.repo, found.info)
-        if part is not None:
-            span = part_span(part, _part_sizes(found, description), found.info.size)
-            source = await _open(call, found, span)
+        span = part_span(part, _part_sizes(found, description), found.info.size)
+        body = await open_body(call, found.repo, found.info, span)
+    try:
         headers = _headers(call, found, description, span, part)
     except BaseException:
-        if source is not None:
-            await source.aclose()
+        if not isinstance(body, bytes):
+            await body.aclose()
         raise
     status, length = _status(found, span)
-    return Response(status=status, headers=tuple(headers.items()), body=source or b"", content_length=length)
+    return Response(status=status, headers=tuple(headers.items()), body=body, content_length=length)
+
+
+async def _both(call: Call, found: Found, span: Span | None) -> tuple[bytes | Source, Description]:
+    """The bytes, and what was said of them: looked up while the bytes are on their way."""
+    if (kept := kept_body(call, found.info, span)) is not None:
+        return kept, await recall_description(call, found.repo, found.info)
+    if call.shared.metadata.is_known_missing(found.repo):
+        # Nothing is asked for the description.
+        description = await recall_description(call, found.repo, found.info)
+        return await open_body(call, found.repo, found.info, span), description
+    body = Deferred.fromCoroutine(open_body(call, found.repo, found.info, span, begin=True))
+    try:
+        description = await recall_description(call, found.repo, found.info)
+    except BaseException:
+        # Where it is there already, it is closed; else the call is cancelled, and nobody is left to hear.
+        body.addCallbacks(_close, lambda _: None)
+        body.cancel()
+        raise
+    return await body, description
+
+
+def _close(body: bytes | Source) -> Deferred[None] | None:
+    return None if isinstance(body, bytes) else Deferred.fromCoroutine(body.aclose())
 
 
 async def head_object(call: Call) -> Response:
@@ -60,38 +96,6 @@ async def head_object(call: Call) -> Response:
     headers = _headers(call, found, description, span, part)
     status, length = _status(found, span)
     return Response(status=status, headers=tuple(headers.items()), content_length=length)
-
-
-class _Begun:
-    """A Source whose first piece is fetched at once."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._first: Deferred[bytes] | None = Deferred.fromCoroutine(source.read())
-
-    async def read(self) -> bytes:
-        if self._first is None:
-            return await self._source.read()
-        first, self._first = self._first, None
-        return await first
-
-    async def aclose(self) -> None:
-        if self._first is not None:
-            first, self._first = self._first, None
-            first.cancel()
-            # Nobody is left to hear of it.
-            first.addErrback(lambda _: None)
-        await self._source.aclose()
-
-
-async def _open(call: Call, found: Found, span: Span | None) -> Source | None:
-    """The bytes of the span, None: all; None where there are none."""
-    start, length = (0, found.info.size) if span is None else (span.start, span.length)
-    if not length:
-        return None
-    info = found.info
-    source = await call.pfs.get_file(found.repo, info.commit, info.path, offset=start, size=length)
-    return source if call.shared.metadata.is_known_missing(found.repo) else _Begun(source)
 
 
 def _check_request(call: Call, found: Found) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
 
 
 def etag_of(file_hash: bytes) -> str:
@@ -21,7 +22,12 @@ def whole_seconds(moment: datetime) -> datetime:
 
 def http_date(moment: datetime) -> str:
     """An aware time as an HTTP date (RFC 9110 §5.6.7), cut to the second."""
-    return format_datetime(whole_seconds(moment), usegmt=True)
+    return _http_date(whole_seconds(moment))
+
+
+@lru_cache(maxsize=1024)
+def _http_date(moment: datetime) -> str:
+    return format_datetime(moment, usegmt=True)
 
 
 def parse_http_date(text: str) -> datetime | None:

@@ -213,6 +213,10 @@ ROUTES = (
     ),
 )
 
+_ROUTES_OF: dict[tuple[str, Kind, bool], list[Route]] = {}
+for _route in ROUTES:
+    _ROUTES_OF.setdefault((_route.method, _route.kind, _route.copy), []).append(_route)
+
 # What S3 has actions for; of the rest of the methods it says 405 whatever the query.
 _METHODS = {
     Kind.SERVICE: ("GET", "HEAD"),
@@ -241,12 +245,8 @@ def choose_operation(method: str, target: Target, headers: Headers) -> Action:
     if kind is Kind.OBJECT and method == "POST" and not names:
         raise _method_not_allowed(method, kind, _PLAIN_OBJECT_METHODS)
     copy = method == "PUT" and kind is Kind.OBJECT and headers("x-amz-copy-source") is not None
-    for route in ROUTES:
-        if (route.method, route.kind, route.copy) == (
-            method,
-            kind,
-            copy,
-        ) and route.required <= names <= route.required | route.allowed:
+    for route in _ROUTES_OF.get((method, kind, copy), ()):
+        if route.required <= names <= route.required | route.allowed:
             _check_values(route.action, target.query)
             return route.action
     raise _not_implemented()
@@ -258,7 +258,9 @@ def response_overrides(query: Query) -> dict[str, str]:
     S3 takes them from signed requests only, which is the caller's to check. Raises InvalidArgument for a
     value that no header can have.
     """
-    overrides = {}
+    overrides: dict[str, str] = {}
+    if not query.pairs:
+        return overrides
     for name, header in _OVERRIDES.items():
         if value := query.get(name):
             if any(character < " " or character == "\x7f" for character in value):

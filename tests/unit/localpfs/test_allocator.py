@@ -11,6 +11,6 @@ import pytest
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
 def test_settings_are_taken() -> None:
-    code = "from pachgw.localpfs import allocator; print(allocator.settle())"
+    code = "from pachgw import allocator; print(allocator.settle())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from pachgw.pfs import values
 from pachgw.pfs.channel import bytes_value, parse_address
+from pachgw.pfs.filehash import FileHash
 from pachgw.pfs.proto import pfs_pb2
-from pachgw.pfs.uploads import FileHash, encode
+from pachgw.pfs.uploads import encode
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5), st.booleans())

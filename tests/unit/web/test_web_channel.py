@@ -235,11 +235,12 @@ def test_answer_in_the_middle_of_a_piece_ends_the_parsing(wire: Wires, rest: byt
     async def handle(head: RequestHead, body: RequestBody) -> Response:
         return ok(await body.read())
 
-    w = wire(handle)
+    w = wire(handle, limits=LIMITS)
     w.send(b"PUT /b/k HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
-    w.send(b"3\r\nabc\r\n" + rest)
+    # As much as a body hands on at once.
+    w.send(b"64\r\n" + bytes(100) + b"\r\n" + rest)
     sent = w.take()
-    assert sent.endswith(b"\r\n\r\nabc")
+    assert sent.endswith(b"\r\n\r\n" + bytes(100))
     assert sent.count(b"HTTP/1.1") == 1
     assert w.transport.half_closed
 
