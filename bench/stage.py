@@ -144,7 +144,8 @@ class Stage:
         environ = {
             **{key: value for key, value in os.environ.items() if not key.startswith("RCLONE_")},
             "RCLONE_AUTH_KEY": f'"{self.keys.access},{self.keys.secret}"',
-            "RCLONE_CONFIG": os.devnull,
+            # As root rclone puts a file in the place of whatever this names.
+            "RCLONE_CONFIG": str(self.directory / "rclone.conf"),
         }
         program = self._start(
             [binary, "serve", "s3", "--addr", "127.0.0.1:0", str(self.files)],

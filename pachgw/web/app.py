@@ -43,7 +43,7 @@ SECRET_PARAMETERS = frozenset(
 class EveryRequest(KleinResource):
     """Klein's resource for an app with one route that takes everything: it is not looked for.
 
-    What Klein does to find it and to render what it returns takes 100 µs, a tenth of a small request.
+    What Klein does to find it and to render what it returns takes 70 µs.
     """
 
     def render(self, request: Any) -> Any:

@@ -204,7 +204,7 @@ class Site(server.Site):
         uri = redact(request.uri, self.secret_parameters)
         seconds = self.reactor.seconds() - request.started_seconds
         end = f"{status} {request.sentLength} {seconds:.3f} {request.request_id}{outcome}"
-        # Put together here: the logger takes 40 µs more for so many fields.
+        # Put together here: the logger takes 10 µs more for so many fields.
         self._access.info(
             "{line}",
             line=f'{peer} "{method} {uri}" {end}',
