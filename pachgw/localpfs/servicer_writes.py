@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 
 from google.protobuf.empty_pb2 import Empty
 
+from pachgw.fields import start_of_only_field
 from pachgw.localpfs import commits, faults, files, opencommits
 from pachgw.localpfs.authority import Caller, Scope
 from pachgw.localpfs.calls import Calls
@@ -231,17 +232,8 @@ def put_request(message: bytes) -> pb.PutFileRequest | memoryview:
 
     Raises DecodeError.
     """
-    if message[:1] == _VALUE_TAG:
-        length = shift = 0
-        for position in range(1, min(len(message), 6)):
-            byte = message[position]
-            length |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                if position + 1 + length == len(message):
-                    return memoryview(message)[position + 1 :]
-                break
-    return pb.PutFileRequest.FromString(message)
+    start = start_of_only_field(message, _VALUE_TAG)
+    return pb.PutFileRequest.FromString(message) if start is None else memoryview(message)[start:]
 
 
 def _first(change: Change, rest: Iterable[Change]) -> Iterator[Change]:

@@ -13,6 +13,7 @@ import grpc
 from google.protobuf.wrappers_pb2 import BytesValue
 from grpc.experimental import ChannelOptions
 
+from pachgw.fields import start_of_only_field
 from pachgw.pfs.proto import auth_pb2, auth_pb2_grpc, pfs_pb2, pfs_pb2_grpc
 from pachgw.pfs.spinning import KeptSpinning
 
@@ -39,6 +40,9 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 
 
 ListFileStub: TypeAlias = "grpc.UnaryUnaryMultiCallable[pfs_pb2.ListFileRequest, bytes]"
+_BYTES_TAG = b"\x0a"
+"""Of BytesValue.value."""
+
 GetFileStub: TypeAlias = "grpc.UnaryStreamMultiCallable[pfs_pb2.GetFileRequest, bytes]"
 
 
@@ -123,17 +127,8 @@ def _open(address: str, ca_certificates: bytes | None, more: tuple[tuple[str, in
 
 def bytes_value(message: bytes) -> bytes:
     """The value of an encoded google.protobuf.BytesValue, with one copy of it where protobuf makes two."""
-    if message[:1] == b"\x0a":
-        length = shift = 0
-        for position in range(1, min(len(message), 6)):
-            byte = message[position]
-            length |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                if position + 1 + length == len(message):
-                    return message[position + 1 :]
-                break
-    return BytesValue.FromString(message).value
+    start = start_of_only_field(message, _BYTES_TAG)
+    return BytesValue.FromString(message).value if start is None else message[start:]
 
 
 def _as_it_is(message: bytes) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import grpc
 from counting_pfs import counting
 from localpfs_process import LocalPFS, running
+from ready_body import Body
 from scripted_pfs import short_directory
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -23,21 +24,6 @@ from pachgw.s3.gateway import Gateway
 
 T = TypeVar("T")
 REPO, BUCKET = "r", "master.r"
-
-
-class Body:
-    """A request's body."""
-
-    def __init__(self, data: bytes) -> None:
-        self.content_length = len(data)
-        self._data = data
-
-    async def read(self) -> bytes:
-        data, self._data = self._data, b""
-        return data
-
-    async def aclose(self) -> None:
-        self._data = b""
 
 
 async def offload(function: Callable[..., T], /, *args: object) -> T:

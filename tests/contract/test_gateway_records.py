@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from localpfs_process import running
+from ready_body import Body
 from scripted_pfs import short_directory
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -90,19 +91,6 @@ class HookedSessions:
 
     def session(self, token: str | None, *, request_id: str = "") -> Any:
         return HookedPFS(self, self._client.session(token, request_id=request_id))
-
-
-class Body:
-    def __init__(self, data: bytes) -> None:
-        self.content_length = len(data)
-        self._data = data
-
-    async def read(self) -> bytes:
-        data, self._data = self._data, b""
-        return data
-
-    async def aclose(self) -> None:
-        self._data = b""
 
 
 async def _offload(function: Callable[..., T], /, *args: object) -> T:

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from model_pfs import REPO, Batches, ModelPFS, at_once, hash_of
+from ready_body import Body
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -221,21 +222,6 @@ class WritablePFS(ModelPFS):
                 tree[key] = made[key] = b"".join(change.data).decode()
         self.head = self.commit(self.head, made)
         self.members[self.head] = tuple(changes)
-
-
-class Body:
-    """A body that is there."""
-
-    def __init__(self, data: bytes) -> None:
-        self.content_length = len(data)
-        self._data = data
-
-    async def read(self) -> bytes:
-        data, self._data = self._data, b""
-        return data
-
-    async def aclose(self) -> None:
-        self._data = b""
 
 
 class Asked:

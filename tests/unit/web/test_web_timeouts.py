@@ -1,0 +1,136 @@
+"""How long a connection may be idle, slow or stalled, by a clock that the test turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from pachgw.messages import RequestBody, RequestHead, Response
+from pachgw.web.site import Limits
+
+Wires = Callable[..., Any]
+Result = Callable[[Deferred[Any]], Any]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LIMITS = Limits(drain_bytes=1000, linger_bytes=5000, body_bytes=100)
+
+
+def put(length: int, *headers: str, target: str = "/b/k") -> bytes:
+    lines = [f"PUT {target} HTTP/1.1", "Host: h", f"Content-Length: {length}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+GET = b"GET /next HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+def ok(body: bytes = b"") -> Response:
+    return Response(status=200, body=body)
+
+
+def test_idle_connection_is_closed(wire: Wires) -> None:
+    w = wire()
+    w.clock.advance(59)
+    assert not w.transport.disconnecting
+    w.clock.advance(1)
+    assert w.transport.disconnecting
+    assert w.take() == b""
+
+
+def test_idle_time_starts_again_after_an_answer(wire: Wires) -> None:
+    w = wire()
+    w.clock.advance(59)
+    w.send(GET)
+    w.clock.advance(1000)
+    w.calls[0].answer.callback(ok())
+    w.clock.advance(59)
+    assert not w.transport.disconnecting
+    w.clock.advance(1)
+    assert w.transport.disconnecting
+
+
+def test_head_in_drops_wins_no_time(wire: Wires) -> None:
+    w = wire()
+    w.send(b"GET / HTTP/1.1\r\n")
+    for _ in range(59):
+        w.clock.advance(1)
+        w.send(b"X: y\r\n")
+    assert w.take() == b""
+    w.clock.advance(1)
+    assert w.take().endswith(b"<RequestTimeout/>")
+    assert w.transport.half_closed
+    assert w.calls == []
+
+
+def test_stalled_body_is_answered_with_a_timeout(wire: Wires) -> None:
+    async def handle(head: RequestHead, body: RequestBody) -> Response:
+        while await body.read():
+            pass
+        return ok()
+
+    w = wire(handle)
+    w.send(put(1000))
+    for _ in range(3):
+        w.clock.advance(59)
+        w.send(b"x")
+    assert w.take() == b""
+    w.clock.advance(60)
+    sent = w.take()
+    assert sent.startswith(b"HTTP/1.1 400 ")
+    assert sent.endswith(b"<RequestTimeout/>")
+    assert w.transport.half_closed
+
+
+def test_stalled_backend_does_not_time_out_the_client(wire: Wires, result: Result) -> None:
+    w = wire(limits=LIMITS)
+    w.send(put(1000) + b"x" * 200)
+    w.clock.advance(10_000)
+    assert len(result(w.calls[0].read())) == 200
+    waiting = w.calls[0].read()
+    w.clock.advance(59)
+    w.send(b"x" * 800)
+    assert len(result(waiting)) == 800
+    w.clock.advance(10_000)
+    w.calls[0].answer.callback(ok(b"done"))
+    assert w.take().endswith(b"done")
+
+
+def test_stalled_rest_of_an_answered_body_closes(wire: Wires) -> None:
+    w = wire(limits=LIMITS)
+    w.send(put(500))
+    w.calls[0].answer.callback(ok())
+    w.clock.advance(60)
+    assert w.transport.disconnecting
+
+
+def test_client_that_takes_nothing_is_dropped(wire: Wires) -> None:
+    w = wire()
+    w.send(GET)
+    w.channel.pauseProducing()
+    w.clock.advance(299)
+    assert not w.transport.aborted
+    w.clock.advance(1)
+    assert w.transport.aborted
+
+
+def test_client_that_takes_something_is_not_dropped(wire: Wires) -> None:
+    w = wire()
+    w.send(GET)
+    for _ in range(5):
+        w.channel.pauseProducing()
+        w.clock.advance(200)
+        w.channel.resumeProducing()
+    assert not w.transport.aborted
+
+
+def test_slow_end_of_an_answer_is_not_idleness(wire: Wires) -> None:
+    w = wire()
+    w.send(GET)
+    w.channel.pauseProducing()
+    w.calls[0].answer.callback(ok())
+    w.clock.advance(60)
+    assert not w.transport.disconnecting
+    w.channel.resumeProducing()
+    w.clock.advance(60)
+    assert w.transport.disconnecting
