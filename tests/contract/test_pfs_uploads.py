@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Coroutine
 from typing import Any
 
 from client_case import MIB, ClientCase, pfs_hash
+from scripted_pfs import WAIT_SECONDS
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThreadPool
 
 from pachgw.pfs import channel, uploads
+from pachgw.pfs.filehash import FileHash
 from pachgw.pfs.port import (
     NotAuthorized,
     PFSError,
@@ -57,6 +60,29 @@ class TestUploads(ClientCase):
         self.assertEqual(await upload.finish(), (pfs_hash(data),))
         [seen] = self.pfs_server.uploads
         self.assertEqual(b"".join(message.value for message in seen.messages), data)
+
+    async def test_bytes_are_sent_while_they_are_not_hashed_yet(self) -> None:
+        may_hash = threading.Event()
+        self.addCleanup(may_hash.set)
+        in_vain: list[int] = []
+
+        class HeldHash(FileHash):
+            def update(self, data: bytes) -> None:
+                if not may_hash.wait(WAIT_SECONDS):
+                    in_vain.append(len(data))
+                super().update(data)
+
+        self.patch(uploads, "FileHash", HeldHash)
+        data = bytes(2 * MIB)
+        upload = await self.pfs.put_file("r", "master")
+        await upload.begin_file("/f")
+        await upload.write(data)
+        seen = await self.upload_seen()
+        while seen.bytes < len(data):
+            await self.turns()
+        may_hash.set()
+        self.assertEqual(await upload.finish(), (pfs_hash(data),))
+        self.assertEqual(in_vain, [])
 
     async def test_several_files_and_deletions_keep_their_order(self) -> None:
         upload = await self.pfs.put_file("r", "master")
