@@ -116,19 +116,31 @@ def resolve(connection: Connection, repo: str | None, text: str) -> Commit:
 
 
 def _head(connection: Connection, repo: str, branch: str) -> Commit:
+    # One statement: between two the head may be deleted, and the branch have another.
     row = connection.execute(
-        "SELECT b.head FROM branches b JOIN repos r ON r.seq = b.repo WHERE r.name = ? AND b.name = ?",
+        f"{_SELECT} WHERE c.seq = (SELECT b.head FROM branches b JOIN repos o ON o.seq = b.repo"
+        " WHERE o.name = ? AND b.name = ?)",
         (repo, branch),
     ).fetchone()
     if row is None:
-        raise faults.branch_missing(repo, branch)
-    commit = None if row[0] is None else by_seq(connection, row[0])
-    if commit is None:
+        if not _has_branch(connection, repo, branch):
+            raise faults.branch_missing(repo, branch)
         raise NoHead(faults.no_head(branch).text)
+    commit = _commit(row)
     if commit.repo != repo:
         # A branch can be pointed there, but who may read its repo may not for that read the other one.
         raise ForeignHead(faults.commit_missing(repo, branch).text)
     return commit
+
+
+def _has_branch(connection: Connection, repo: str, branch: str) -> bool:
+    return (
+        connection.execute(
+            "SELECT 1 FROM branches b JOIN repos r ON r.seq = b.repo WHERE r.name = ? AND b.name = ?",
+            (repo, branch),
+        ).fetchone()
+        is not None
+    )
 
 
 def ancestry(connection: Connection, commit: Commit) -> Iterator[Commit]:

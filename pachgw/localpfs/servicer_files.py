@@ -46,11 +46,16 @@ class FileCalls(Calls):
     async def settled(self, repo: str, target: str) -> Commit:
         """The commit, with all that was written into it in its tree. Raises Fault."""
         commit = commits.resolve(self.reader, repo, target)
+        if commit.finished is not None:
+            return commit
         if opencommits.has_pending(self.reader, commit):
-            commit = await self.workers.write(
-                self.store.database.write, opencommits.settle, self.store, commit
-            )
-        return commit
+            return await self.workers.write(self.store.database.write, opencommits.settle, self.store, commit)
+        # Each statement sees the moment it runs in: what was noted may have come into the tree just between
+        # the two, for another call.
+        now = commits.by_seq(self.reader, commit.seq)
+        if now is None:
+            raise faults.commit_missing(commit.repo, commit.id)
+        return now
 
     async def _readable(
         self,

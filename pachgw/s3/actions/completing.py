@@ -339,7 +339,7 @@ async def _reopen(job: _Job, upload: Upload) -> None:
         if not await _is_still(call, upload):
             raise _Overtaken
         # Of two at once PFS lets one through: a branch whose head is open takes no other commit.
-        commit = await call.pfs.start_commit(
+        await call.pfs.start_commit(
             upload.repo, upload_branch(upload.id), description=upload_info_json(upload.info)
         )
     except Unavailable:
@@ -347,7 +347,9 @@ async def _reopen(job: _Job, upload: Upload) -> None:
     except PFSError as error:
         _log.info("an upload to {repo} was not opened anew: {error}", repo=upload.repo, error=error)
         raise _Overtaken from None
-    call.shared.uploads.remember(replace(upload, commit=commit))
+    finally:
+        # It may be there after a failure as well.
+        call.shared.uploads.tell(upload.repo, upload.id)
 
 
 async def _clean_up(job: _Job, commit: CommitInfo | None) -> None:

@@ -65,10 +65,11 @@ async def create_multipart_upload(call: Call) -> Response:
             ref.repo, upload_branch(upload_id), description=upload_info_json(info)
         )
 
+    uploads = call.shared.uploads
+    state = uploads.state(ref.repo, upload_id)
     # In the turn: a bucket that goes in that moment takes the upload along.
     commit = await in_turn(call, ref, start)
-    uploads = call.shared.uploads
-    uploads.remember(Upload(id=upload_id, repo=ref.repo, commit=commit, info=info))
+    uploads.remember(Upload(id=upload_id, repo=ref.repo, commit=commit, info=info), state)
     uploads.sweep(call.pfs, ref.repo)
     headers = [XML]
     if kind is not None:
@@ -151,6 +152,7 @@ async def inspect_upload(call: Call, ref: BucketRef, upload_id: str) -> FoundUpl
     """
     if upload_time(upload_id) is None:
         raise await no_such_upload(call, ref, upload_id)
+    state = call.shared.uploads.state(ref.repo, upload_id)
     try:
         commit = await call.pfs.inspect_commit(ref.repo, upload_branch(upload_id))
         info = parse_upload_info(commit.description)
@@ -161,7 +163,7 @@ async def inspect_upload(call: Call, ref: BucketRef, upload_id: str) -> FoundUpl
         raise await no_such_upload(call, ref, upload_id)
     upload = Upload(id=upload_id, repo=ref.repo, commit=commit.id, info=info)
     if commit.finished is None:
-        call.shared.uploads.remember(upload)
+        call.shared.uploads.remember(upload, state)
     return FoundUpload(upload=upload, commit=commit)
 
 
@@ -209,6 +211,7 @@ async def _inspect_all(call: Call, branches: list[BranchInfo]) -> list[Upload]:
 
 
 async def _inspect(call: Call, repo: str, upload_id: str, head: str) -> Upload | None:
+    state = call.shared.uploads.state(repo, upload_id)
     try:
         commit = await call.pfs.inspect_commit(repo, head)
         info = parse_upload_info(commit.description)
@@ -216,5 +219,5 @@ async def _inspect(call: Call, repo: str, upload_id: str, head: str) -> Upload |
         return None
     upload = Upload(id=upload_id, repo=repo, commit=head, info=info)
     if commit.finished is None:
-        call.shared.uploads.remember(upload)
+        call.shared.uploads.remember(upload, state)
     return upload

@@ -219,7 +219,9 @@ class Filler:
             await self._store.write(lambda writer: writer.close_next(repo, head))
             return False
         if gap.unknown is not None:
-            return await self._list(repo, pfs, gap.unknown, gap)
+            is_new = await self._list(repo, pfs, gap.unknown, gap)
+            # Also where nothing is: notes are taken in meanwhile, here and by other processes.
+            return is_new or self._gap(repo, head) != gap
         return await self._cover(repo, pfs, gap.waiting[:DIFFS_AT_ONCE])
 
     async def _list(self, repo: str, pfs: PFS, unknown: str, gap: Gap) -> bool:

@@ -23,7 +23,7 @@ from pachgw.pfs.port import PFS, CommitInfo
 from pachgw.s3.changes.filling import VERIFY_SECONDS, Filler
 from pachgw.s3.changes.reader import Change, ChangesReader, NotCovered
 from pachgw.s3.changes.store import ChangesStore, NotKept
-from pachgw.s3.changes.told import note_record, parse_note
+from pachgw.s3.changes.told import Gone, gone_record, note_record, parse_told
 from pachgw.s3.changes.writer import MAX_BYTES, KeyChange, Note
 from pachgw.s3.keys import decode_path
 from pachgw.s3.metadata.branch import MetadataBranches
@@ -181,9 +181,18 @@ class History:
 
     def forget(self, repo: str, commit: str) -> None:
         """PFS has said that there is no such commit, or not any more."""
-        if self.is_known(repo, commit):
-            forgotten = self._store.write(lambda writer: writer.forget(repo, commit))
-            Deferred.fromCoroutine(forgotten).addErrback(_not_kept)
+        self._hear()
+        if not (self.is_known(repo, commit) or self._store.has_note_of(repo, commit)):
+            return
+        if self._bulletin is not None:
+            # Another process may just be about to take in what it has heard of the commit.
+            self._bulletin.tell(gone_record(Gone(repo=repo, commit=commit)))
+        self._drop(repo, commit)
+
+    def _drop(self, repo: str, commit: str) -> None:
+        self._store.drop_notes(repo, commit)
+        forgotten = self._store.write(lambda writer: writer.forget(repo, commit))
+        Deferred.fromCoroutine(forgotten).addErrback(_not_kept)
 
     async def cover(self, pfs: PFS, repo: str, head: str, *, seconds: float) -> bool:
         """Wait, at most so long, until all from the finished commit to the repo's first one is covered.
@@ -250,10 +259,18 @@ class History:
         """Note the commits that other processes have made and may not have taken in yet."""
         if self._bulletin is None:
             return
-        for record in self._bulletin.hear():
-            note = parse_note(record)
-            if not self.is_known(note.repo, note.commit.id):
-                self._store.note(note)
+        if not (records := self._bulletin.hear()):
+            return
+        waited_for = self._store.waited_for()
+        for record in records:
+            told = parse_told(record)
+            if isinstance(told, Gone):
+                self._drop(told.repo, told.commit)
+                continue
+            repo, commit = told.repo, told.commit.id
+            # Taking it in again does no harm, and brings those that wait for it.
+            if not self.is_known(repo, commit) or (repo, commit) in waited_for:
+                self._store.note(told)
 
     async def _wait(self, repo: str, head: str, *, seconds: float, if_long: bool) -> None:
         waiting = Deferred.fromCoroutine(self._filler.wait(repo, head, if_long=if_long))

@@ -174,6 +174,26 @@ class ChangesStore:
         """Whether commits wait to be taken in."""
         return bool(self._notes) or self._is_taking_notes
 
+    def waited_for(self) -> set[tuple[str, str | None]]:
+        """Commits, each with its repo, that had no place when their children were to be taken in."""
+        return {(note.repo, note.commit.parent) for note in self._left}
+
+    def has_note_of(self, repo: str, commit: str) -> bool:
+        """Whether the commit was noted and is not taken in yet."""
+        return any(note.commit.id == commit and note.repo == repo for note in (*self._notes, *self._left))
+
+    def drop_notes(self, repo: str, commit: str) -> None:
+        """The commit is gone: neither it nor what was noted on top of it is to be taken in."""
+        gone = {commit}
+        notes = [note for note in (*self._left, *self._notes) if note.repo == repo]
+        count = 0
+        while count != len(gone):
+            count = len(gone)
+            gone |= {note.commit.id for note in notes if note.commit.parent in gone}
+        self._left = [note for note in self._left if note.repo != repo or note.commit.id not in gone]
+        self._notes = [note for note in self._notes if note.repo != repo or note.commit.id not in gone]
+        self._noted = sum(1 + len(note.changes) for note in self._notes)
+
     async def flush(self) -> None:
         """Return when the notes of before are taken in, or cannot be."""
         with contextlib.suppress(NotKept):
@@ -240,6 +260,7 @@ class ChangesStore:
 
     async def _take_notes(self) -> None:
         notes, self._notes, self._noted = self._notes, [], 0
+        notes += self._let_go_of_those_above(notes)
         self._is_taking_notes = True
         try:
             outcome = await self._perform(lambda writer: writer.take(notes))
@@ -249,6 +270,22 @@ class ChangesStore:
             self._keep(outcome.result)
             if self.on_left is not None:
                 self.on_left(outcome.result)
+
+    def _let_go_of_those_above(self, notes: Sequence[Note]) -> list[Note]:
+        """Notes that have waited for these, by now perhaps of other processes, and for each other."""
+        above: dict[tuple[str, str | None], list[Note]] = {}
+        for note in self._left:
+            above.setdefault((note.repo, note.commit.parent), []).append(note)
+        found: list[Note] = []
+        at = list(notes) if above else []
+        while at:
+            note = at.pop()
+            some = above.pop((note.repo, note.commit.id), [])
+            found += some
+            at += some
+        if found:
+            self._left = [note for some in above.values() for note in some]
+        return found
 
     def _keep(self, notes: Sequence[Note]) -> None:
         room = MAX_NOTED

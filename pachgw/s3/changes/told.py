@@ -1,8 +1,12 @@
-"""Notes of commits as bytes, for the gateway's other processes; what is done with them is history.py's."""
+"""Notes of commits, and of commits that are gone, as bytes for the gateway's other processes.
+
+What is done with them is history.py's.
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pachgw.pfs.port import CommitInfo
@@ -12,8 +16,29 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """PFS has no such commit any more: what was noted of it, and of those above it, is void."""
+
+    repo: str
+    commit: str
+
+
+def gone_record(gone: Gone) -> bytes:
+    """What parse_told reads."""
+    return json.dumps([gone.repo, gone.commit], separators=(",", ":")).encode()
+
+
+def parse_told(record: bytes) -> Note | Gone:
+    """What the record says. Raises ValueError for what is none."""
+    match json.loads(record):
+        case [str(repo), str(commit)]:
+            return Gone(repo=repo, commit=commit)
+    return parse_note(record)
+
+
 def note_record(note: Note) -> bytes:
-    """What parse_note reads; of a finished commit."""
+    """What parse_told reads; of a finished commit."""
     commit = note.commit
     finished = (commit.finished or commit.started) - _EPOCH
     changes = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -204,20 +205,27 @@ class ChangesWriter(ChangesReader):
         self._db.execute("UPDATE commits SET state = ? WHERE repo = ? AND id = ?", (state, repo, commit))
 
     def take(self, notes: Iterable[Note]) -> list[Note]:
-        """Take in commits whose changes are known. Returns those whose parent has no place."""
-        left = []
+        """Take in commits whose changes are known, in any order. Returns those whose parent has no place."""
+        left: dict[tuple[str, str], list[Note]] = {}
+        waiting = deque(notes)
         with transaction(self._db, "IMMEDIATE"):
-            for note in notes:
-                commit = note.commit
-                if self._find(note.repo, commit.id) is None:
-                    if commit.parent is not None and self._find(note.repo, commit.parent) is None:
-                        left.append(note)
+            while waiting:
+                note = waiting.popleft()
+                repo, commit = note.repo, note.commit
+                place = self._find(repo, commit.id)
+                if place is None:
+                    if commit.parent is not None and self._find(repo, commit.parent) is None:
+                        left.setdefault((repo, commit.parent), []).append(note)
                         continue
-                    self._add_chain(note.repo, [commit], None)
-                place = self._find(note.repo, commit.id)
+                    self._add_chain(repo, [commit], None)
+                    place = self._find(repo, commit.id)
+                elif self._parent_of(place) != commit.parent:
+                    # One between the two is gone since: its changes are this one's now, beside those noted.
+                    continue
                 if place is not None and place.state is not State.CLOSED:
-                    self._cover(note.repo, commit.id, place, note.changes, is_last=True)
-        return left
+                    self._cover(repo, commit.id, place, note.changes, is_last=True)
+                waiting.extend(left.pop((repo, commit.id), ()))
+        return [note for some in left.values() for note in some]
 
     def set_verified(self, repo: str, head: str) -> None:
         """PFS has said that the head's chain is as it is here."""

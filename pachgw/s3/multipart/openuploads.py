@@ -1,6 +1,7 @@
 """What one gateway remembers of multipart uploads, and the sweeping of abandoned ones behind requests.
 
-All that is true of an upload is in PFS; what is remembered saves asking again for what never changes.
+All that is true of an upload is in PFS; what is remembered saves asking again. Who opens an upload anew, in
+whatever process, says so to the others: a part must not go into a commit that takes none any more.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from twisted.python.failure import Failure
 
 from pachgw.pfs.port import PFS, CommitInfo, CommitNotFound, NotAuthorized, NotFound, PFSError
 from pachgw.s3.multipart.uploads import Upload, upload_time
-from pachgw.s3.processes.notices import Notices
+from pachgw.s3.processes.notices import Notices, State
 from pachgw.s3.reserved import upload_branch, upload_id_of
 from pachgw.s3.turns import Turns
 
@@ -56,7 +57,7 @@ class OpenUploads:
         self._clock = clock
         self._notices = notices or Notices()
         self._abandoned = timedelta(days=abandoned_days)
-        self._uploads: OrderedDict[tuple[str, str], Upload] = OrderedDict()
+        self._uploads: OrderedDict[tuple[str, str], tuple[Upload, State]] = OrderedDict()
         self._sweeping: set[Deferred[None]] = set()
 
     async def stop(self) -> None:
@@ -68,15 +69,30 @@ class OpenUploads:
         """What section() returns, run when nothing else of this gateway ends the upload. As Turns.run."""
         return await self._turns.run((repo, upload_branch(upload_id)), section)
 
+    def state(self, repo: str, upload_id: str) -> State:
+        """What is another one after each tell() of the upload, in whatever process; see Notices.state."""
+        return self._notices.state(_state_of(repo, upload_id))
+
+    def tell(self, repo: str, upload_id: str) -> None:
+        """The upload has another commit now: what is remembered of it, in whatever process, is void."""
+        self._notices.tell(_state_of(repo, upload_id))
+
     def remembered(self, repo: str, upload_id: str) -> Upload | None:
-        """The upload as it was last seen; its commit may be another by now, or gone."""
-        upload = self._uploads.get((repo, upload_id))
-        if upload is not None:
-            self._uploads.move_to_end((repo, upload_id))
+        """The upload as it was last seen, with the commit that it had when it was last told of; it may be
+        gone, and a gateway elsewhere may have opened it anew."""
+        known = self._uploads.get((repo, upload_id))
+        if known is None:
+            return None
+        upload, state = known
+        if state != self.state(repo, upload_id):
+            self.forget(repo, upload_id)
+            return None
+        self._uploads.move_to_end((repo, upload_id))
         return upload
 
-    def remember(self, upload: Upload) -> None:
-        self._uploads[upload.repo, upload.id] = upload
+    def remember(self, upload: Upload, state: State) -> None:
+        """`state` is the upload's from before PFS was asked for it."""
+        self._uploads[upload.repo, upload.id] = upload, state
         self._uploads.move_to_end((upload.repo, upload.id))
         if len(self._uploads) > REMEMBERED:
             self._uploads.popitem(last=False)
@@ -144,6 +160,10 @@ class OpenUploads:
             left -= 1
             await self.in_turn(repo, upload_id, partial(self.remove, pfs, repo, upload_id))
             _log.info("removed an upload to {repo} that was begun {begun}", repo=repo, begun=begun)
+
+
+def _state_of(repo: str, upload_id: str) -> str:
+    return f"{repo}/{upload_branch(upload_id)}"
 
 
 def _sweep_of(repo: str) -> str:

@@ -5,6 +5,7 @@ Word that may be missed: whoever does not hear it asks PFS. What records say is 
 
 from __future__ import annotations
 
+import os
 import secrets
 import struct
 import zlib
@@ -23,10 +24,14 @@ _RING_BYTES = BOARD_BYTES - _END.size
 
 _HEAD = struct.Struct("<QQQII")
 """Before each record: where it is, whose it is, when it was told in microseconds, its length and CRC-32."""
+_TAIL = struct.Struct("<I")
+"""Behind each: its length. So the newest can be found from the end, and from each the one before it: who has
+not listened for long does not miss what was told a moment ago."""
 
 _LOCK = 2**63 - 1
 """The byte that is locked by who writes; turns.py has no lock there."""
-_TRIES = 3
+_TRIES = 20
+"""With the processor left to others in between: who has the lock frees it in microseconds, once it runs."""
 
 
 class Bulletin:
@@ -45,40 +50,46 @@ class Bulletin:
         file = self._open()
         if file is None or len(record) > MAX_RECORD_BYTES:
             return
-        if not any(file.try_lock(_LOCK, 1) for _ in range(_TRIES)):
+        if not _lock_soon(file):
             return
         try:
             end = _end_of(file)
             head = _HEAD.pack(end, self._name, int(self._now() * 1_000_000), len(record), zlib.crc32(record))
-            _write(file, end, head + record)
+            data = head + record + _TAIL.pack(len(record))
+            _write(file, end, data)
             # Last: who ends in between has told nothing.
-            _END.pack_into(file.board, 0, end + _HEAD.size + len(record))
+            _END.pack_into(file.board, 0, end + len(data))
         finally:
             file.unlock(_LOCK, 1)
 
     def hear(self) -> list[bytes]:
         """What others have told since the last time, in their order, but for what is old or was missed."""
         file = self._open()
-        return [] if file is None else list(self._hear(file))
+        if file is None:
+            return []
+        heard, self._heard = self._heard, _end_of(file)
+        newest_first = list(self._between(file, heard, self._heard))
+        return newest_first[::-1]
 
-    def _hear(self, file: SharedFile) -> Iterator[bytes]:
-        end, oldest = _end_of(file), int((self._now() - RECENT_SECONDS) * 1_000_000)
-        if not 0 <= end - self._heard <= _RING_BYTES:
-            self._heard = end
-        while self._heard < end:
-            start = self._heard
-            place, whose, told, length, crc = _HEAD.unpack(_read(file, start, _HEAD.size))
-            if place != start or length > MAX_RECORD_BYTES:
-                # Overwritten while it was read.
-                self._heard = end
+    def _between(self, file: SharedFile, heard: int, end: int) -> Iterator[bytes]:
+        """What others have told between the two places, newest first, as far as it is there and not old."""
+        first = max(heard, end - _RING_BYTES)
+        oldest = int((self._now() - RECENT_SECONDS) * 1_000_000)
+        while end - first >= _HEAD.size + _TAIL.size:
+            (length,) = _TAIL.unpack(_read(file, end - _TAIL.size, _TAIL.size))
+            start = end - _TAIL.size - length - _HEAD.size
+            if start < first:
                 return
+            place, whose, told, size, crc = _HEAD.unpack(_read(file, start, _HEAD.size))
             record = _read(file, start + _HEAD.size, length)
-            if zlib.crc32(record) != crc:
-                self._heard = end
+            if place != start or size != length or zlib.crc32(record) != crc:
+                # Overwritten while it was read; so is what was told before it.
                 return
-            self._heard = start + _HEAD.size + length
-            if whose != self._name and told >= oldest:
+            if told < oldest:
+                return
+            if whose != self._name:
                 yield record
+            end = start
 
     def _open(self) -> SharedFile | None:
         try:
@@ -86,8 +97,16 @@ class Bulletin:
         except OSError:
             return None
         if file is not self._file:
-            self._file, self._heard = file, _end_of(file)
+            self._file, self._heard = file, 0
         return file
+
+
+def _lock_soon(file: SharedFile) -> bool:
+    for _ in range(_TRIES):
+        if file.try_lock(_LOCK, 1):
+            return True
+        os.sched_yield()
+    return False
 
 
 def _end_of(file: SharedFile) -> int:

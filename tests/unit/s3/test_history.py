@@ -17,6 +17,8 @@ from pachgw.s3.changes.filling import RETRY_SECONDS, SHORT, VERIFY_SECONDS
 from pachgw.s3.changes.history import LIST_PATIENCE_SECONDS, PATIENCE_SECONDS, History, KeyChange
 from pachgw.s3.changes.reader import Change, NotCovered
 from pachgw.s3.changes.store import PAUSE_SECONDS
+from pachgw.s3.processes.bulletin import Bulletin
+from pachgw.s3.processes.sharedfile import SharedDirectory
 
 
 class Case:
@@ -159,6 +161,27 @@ def test_cover_waits_for_a_long_history_up_to_its_limit(case: Case) -> None:
     assert now(case.history.cover(case.pfs, REPO, head, seconds=20))
 
 
+def test_a_note_of_another_process_does_not_end_the_filling(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, head = case.chain(3)
+    other = case.another()
+    # It knows where two of them lie, but not yet what they changed.
+    infos = [case.pfs.info(commit) for commit in (second, first)]
+    assert now(other._store.add_chain(REPO, infos, above=None))
+    list_commit = case.pfs.list_commit
+
+    async def meanwhile(*args: Any, **words: Any) -> Any:
+        found = await list_commit(*args, **words)
+        if not other.is_known(REPO, head):
+            case.note(head, other)
+            await other._store.flush()
+        return found
+
+    monkeypatch.setattr(case.pfs, "list_commit", meanwhile)
+    assert now(case.history.cover(case.pfs, REPO, head, seconds=20))
+
+
 def test_stop_in_the_middle(case: Case) -> None:
     head = case.chain(3)[-1]
     case.pfs.gate = Deferred()
@@ -194,6 +217,94 @@ def test_first_writes_to_a_repo_with_a_history(case: Case) -> None:
     # What is known of the own commit is kept while the others are looked for.
     assert calls.count("diff_file") == 20
     assert calls.count("list_commit") == 1
+
+
+def listening(case: Case) -> History:
+    """A history of another process, that hears of what the others note."""
+    shared = SharedDirectory(case.directory)
+    return case.another(bulletin=Bulletin(shared, now=lambda: 1_700_000_000.0))
+
+
+def test_what_processes_make_in_turn_is_known_to_each_at_once(case: Case) -> None:
+    """Whatever each has heard of before it notes its own commit on top."""
+    one, two, three = (listening(case) for _ in range(3))
+    put = case.pfs.commit(None, {"k": "x"})
+    case.note(put, one)
+    gone = case.pfs.commit(put, {"k": None})
+    case.note(gone, two)
+    other = case.pfs.commit(gone, {"other": "x"})
+    case.note(other, one)
+    # It takes in both of its own before it hears of the one between them, and the other has none of it yet.
+    for history in (one, two, three):
+        found = now(history.deletion_of(REPO, other, "/k"))
+        assert found is not None
+        assert found.commit == gone
+    assert case.calls() == []
+
+
+def test_a_note_waits_for_what_is_heard_later(case: Case) -> None:
+    one, two = listening(case), listening(case)
+    put = case.pfs.commit(None, {"k": "x"})
+    case.note(put, one)
+    gone = case.pfs.commit(put, {"k": None})
+    case.note(gone, two)
+    # The second one takes in its own, which has no place yet, and PFS cannot be asked for what is below.
+    case.pfs.is_away = True
+    now(two._store.flush())
+    assert not two.is_known(REPO, gone)
+    found = now(two.deletion_of(REPO, gone, "/k"))
+    assert found is not None
+    assert found.commit == gone
+
+
+def test_a_note_waits_for_what_another_process_takes_in(case: Case) -> None:
+    one, two = listening(case), listening(case)
+    put = case.pfs.commit(None, {"k": "x"})
+    case.note(put, one)
+    gone = case.pfs.commit(put, {"k": None})
+    case.note(gone, two)
+    case.pfs.is_away = True
+    now(two._store.flush())
+    now(one._store.flush())
+    found = now(two.deletion_of(REPO, gone, "/k"))
+    assert found is not None
+    assert found.commit == gone
+
+
+def test_what_one_process_forgets_no_other_takes_in(case: Case) -> None:
+    """Whether it has heard of the commit before that, and has still to take it in, or hears all at once."""
+    one, two, three = (listening(case) for _ in range(3))
+    first, second = case.chain(2)
+    third = case.pfs.commit(second, {"other": "x"})
+    for commit in (first, second, third):
+        case.note(commit, one)
+    two._hear()
+    change = case.change(third, history=one)
+    assert change is not None
+    assert change.commit == second
+    case.pfs.delete(second)
+    one.forget(REPO, second)
+    for history in (three, two, one):
+        assert now(history.cover(case.pfs, REPO, third, seconds=20))
+        assert not history.is_known(REPO, second)
+        change = case.change(third, history=history)
+        assert change is not None
+        assert (change.commit, change.parent) == (third, first)
+
+
+def test_a_commit_whose_parent_has_gone_is_not_as_it_was_noted(case: Case) -> None:
+    one, two = listening(case), listening(case)
+    first, second = case.chain(2)
+    third = case.pfs.commit(second, {"other": "x"})
+    # Only the last is told, and waits.
+    case.note(third, one)
+    two._hear()
+    case.pfs.delete(second)
+    assert now(one.cover(case.pfs, REPO, third, seconds=20))
+    assert now(two.cover(case.pfs, REPO, third, seconds=20))
+    change = case.change(third, history=two)
+    assert change is not None
+    assert (change.commit, change.parent) == (third, first)
 
 
 def test_the_chain_is_verified_from_time_to_time(case: Case) -> None:
