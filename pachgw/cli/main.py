@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from pachgw import __version__
-from pachgw.cli import store, token
+from pachgw.cli import configuration, doctor, store, token
 from pachgw.cli.outcome import INTERRUPTED, PROBLEMS, WRONG_USE, Refused
 from pachgw.config import ConfigError, state_directory
 
@@ -50,6 +50,8 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(metavar="COMMAND", required=True, title="commands")
     store.add_commands(commands, common)
     token.add_command(commands, common)
+    configuration.add_command(commands)
+    doctor.add_command(commands)
     return root
 
 
@@ -59,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.umask(0o077)
     given = parser().parse_args(arguments, argparse.Namespace(state_dir=None, json=False))
     try:
-        given.state_dir = state_directory(os.environ, given.state_dir)
+        if given.run not in (configuration.run, doctor.run):
+            given.state_dir = state_directory(os.environ, given.state_dir)
         status: int = given.run(given)
         sys.stdout.flush()
     except ConfigError as error:

@@ -127,7 +127,6 @@ def test_addresses(written: str, normal: str) -> None:
 @pytest.mark.parametrize(
     ("address", "why"),
     [
-        ("", "not an address"),
         ("http://h:1", "unknown scheme http"),
         ("grpc://", "not an address"),
         ("grpc://:1", "not an address"),
@@ -237,9 +236,12 @@ def test_other_addresses_are_not(listen: str, pachd: str) -> None:
 # Where S3 is served.
 
 
-@pytest.mark.parametrize(
-    "endpoint", ["", "30600x", "nosuch:1", "tcp", "tcp:x", "tcp:1:nosuch=2", "ssl:1:privateKey=/no"]
-)
+@pytest.mark.parametrize("endpoint", ["ssl:1:privateKey=/no", "haproxy:ssl:1:privateKey=/no"])
+def test_tls_is_ours_since_twisteds_reads_its_certificate_once(endpoint: str) -> None:
+    assert "use tls:PORT:interface=ADDRESS" in refused(listen=[endpoint])
+
+
+@pytest.mark.parametrize("endpoint", ["", "30600x", "nosuch:1", "tcp", "tcp:x", "tcp:1:nosuch=2"])
 def test_listen_refused(endpoint: str) -> None:
     text = refused(listen=["tcp:1", endpoint])
     assert text.startswith(
@@ -254,7 +256,8 @@ def test_key_encoding(encoding: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["", "PERCENT", "none"])
 def test_key_encoding_refused(encoding: str) -> None:
-    assert refused(key_encoding=encoding) == f"--key-encoding {encoding}: allowed are percent and strict"
+    given = f"--key-encoding {encoding}".rstrip()
+    assert refused(key_encoding=encoding) == f"{given}: allowed are percent and strict"
 
 
 # The state directory.
@@ -291,7 +294,7 @@ def test_state_dir_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     assert refused(state_dir=str(file)) == f"--state-dir {file}: not a directory"
-    assert refused(state_dir="") == "--state-dir: an empty path"
+    assert refused(state_dir="") == "--state-dir: empty; allowed is a directory"
     assert refused(state_dir="~no-such-user/x").startswith("--state-dir ~no-such-user/x: the home directory")
     too_long = "/" + "x" * 300
     assert refused(state_dir=too_long) == f"--state-dir {too_long}: File name too long"
@@ -313,7 +316,7 @@ def test_pfs_listen(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", "30650", ":30650", "host:", "host:x", "host:-1", "host:65536", "h:" + "1" * 5000, "h:²"]
+    "value", ["30650", ":30650", "host:", "host:x", "host:-1", "host:65536", "h:" + "1" * 5000, "h:²"]
 )
 def test_pfs_listen_refused(value: str) -> None:
     text = refused(pfs_listen=value)
@@ -324,7 +327,7 @@ def test_pfs_tokens_refused(tmp_path: Path) -> None:
     missing = tmp_path / "missing.toml"
     assert refused(pfs_tokens=str(missing)) == f"--pfs-tokens {missing}: No such file or directory"
     assert refused(pfs_tokens=str(tmp_path)) == f"--pfs-tokens {tmp_path}: Is a directory"
-    assert refused(pfs_tokens="") == "--pfs-tokens: an empty path"
+    assert refused(pfs_tokens="") == "--pfs-tokens: empty; allowed is a TOML file of tokens"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -340,7 +343,7 @@ def test_unreadable_paths(tmp_path: Path) -> None:
 
 def test_domains() -> None:
     assert load({}).domains == ()
-    config = load({}, domains=["S3.Example.com", "s3", "a-1.b2.example", "x" * 63 + ".y"])
+    config = load({}, domain=["S3.Example.com", "s3", "a-1.b2.example", "x" * 63 + ".y"])
     assert config.domains == ("s3.example.com", "s3", "a-1.b2.example", "x" * 63 + ".y")
 
 
@@ -354,7 +357,7 @@ def test_domains() -> None:
 )
 def test_domains_refused(name: str) -> None:
     with pytest.raises(ConfigError) as error:
-        load({}, domains=["good.example", name])
+        load({}, domain=["good.example", name])
     assert str(error.value) == f"--domain {name}: allowed is the name of a host, for example s3.example.com"
 
 
@@ -366,7 +369,7 @@ def test_cors(tmp_path: Path) -> None:
     assert load({}, cors=str(rules)).cors_file == rules
     assert refused(cors=f"{rules}x") == f"--cors {rules}x: No such file or directory"
     assert refused(cors=str(tmp_path)) == f"--cors {tmp_path}: Is a directory"
-    assert refused(cors="") == "--cors: an empty path"
+    assert refused(cors="") == "--cors: empty; allowed is a TOML file of rules"
 
 
 # The cache directory.
@@ -396,7 +399,7 @@ def test_a_cache_directory_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     text = refused(pachd="grpc://h:1", cache_dir=str(tmp_path / "file"))
     assert text == f"--cache-dir {tmp_path / 'file'}: not a directory"
-    assert refused(pachd="grpc://h:1", cache_dir="") == "--cache-dir: an empty path"
+    assert refused(pachd="grpc://h:1", cache_dir="") == "--cache-dir: empty; allowed is a directory"
 
 
 def test_without_a_home_there_is_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -412,12 +415,14 @@ def test_abandoned_uploads(text: str | None, days: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "3651", "99999", "week"])
 def test_abandoned_uploads_refused(text: str) -> None:
-    assert refused(abandoned_uploads_days=text).startswith(f"--abandoned-uploads-days {text}: allowed are")
+    given = f"--abandoned-uploads-days {text}".rstrip()
+    assert refused(abandoned_uploads_days=text).startswith(f"{given}: allowed are")
 
 
 @pytest.mark.parametrize("text", ["0", "257", "-1", "x", "", "1.5", "٣"])
 def test_numbers_of_workers_that_are_none(text: str) -> None:
-    assert refused(workers=text) == f"--workers {text}: allowed are processes from 1 to 256"
+    given = f"--workers {text}".rstrip()
+    assert refused(workers=text) == f"{given}: allowed are processes from 1 to 256"
 
 
 def test_a_worker_for_each_core_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -435,4 +440,5 @@ def test_cache_memory() -> None:
 
 @pytest.mark.parametrize("text", ["-1", "1.5", "x", ""])
 def test_cache_memory_that_is_none(text: str) -> None:
-    assert refused(cache_memory=text).startswith(f"--cache-memory {text}: allowed are MiB from 0 to")
+    given = f"--cache-memory {text}".rstrip()
+    assert refused(cache_memory=text).startswith(f"{given}: allowed are MiB from 0 to")

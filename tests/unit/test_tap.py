@@ -27,6 +27,10 @@ OPTIONS = (
     "--cache-dir",
     "--cors",
     "--domain",
+    "--config",
+    "--pachd-ca",
+    "--pachd-token-file",
+    "--abandoned-uploads-days",
     "--workers",
     "--version",
 )
@@ -38,6 +42,7 @@ def twistd(
 ) -> subprocess.CompletedProcess[str]:
     """The end of one run; the test fails if it does not end by itself."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PACH")}
+    clean["PACH_CONFIG"] = "/nonexistent"
     command = shutil.which("twistd", path=str(Path(sys.executable).parent))
     assert command, "twistd is not beside this Python"
     return subprocess.run(
@@ -99,7 +104,7 @@ def test_version(tmp_path: Path) -> None:
         (["--pachd", "http://x"], "--pachd http://x: unknown scheme http"),
         (["--pachd", "grpc://127.0.0.1:30600"], "--pachd grpc://127.0.0.1:30600: this is where the gateway"),
         (["--state-dir", "a-file"], "--state-dir {cwd}/a-file: not a directory"),
-        (["--state-dir", ""], "--state-dir: an empty path"),
+        (["--state-dir", ""], "--state-dir: empty; allowed is a directory"),
         (["--pfs-listen", "30650"], "--pfs-listen 30650: allowed is HOST:PORT"),
         (["--pfs-tokens", "missing"], "--pfs-tokens {cwd}/missing: No such file or directory"),
         (["--cors", "missing"], "--cors {cwd}/missing: No such file or directory"),
