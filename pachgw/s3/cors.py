@@ -133,21 +133,12 @@ class Cors:
         found = _rule_for(rules, head)
         return (_VARY,) if found is None else (*_headers(*found).items(), _VARY)
 
-    def check_unsigned(self, head: RequestHead, target: Target) -> None:
-        """Judge a request that nobody signed: a page that a rule does not allow must not post one.
-
-        Browsers send forms of any page anywhere without a preflight, to a gateway of their own machine too.
-        For all other methods they ask before. Raises AccessForbidden.
-        """
-        if head.method == "POST" and head.header("origin"):
-            rules = self.rules_of(target.bucket)
-            if _rule_for(rules, head) is None:
-                raise S3Error(
-                    "AccessForbidden",
-                    "CORSResponse: An unsigned request of a web page needs a rule that allows its origin.",
-                    Method=head.method,
-                    ResourceType="BUCKET" if target.key is None else "OBJECT",
-                )
+    def allows(self, origin: str, method: str, target: Target) -> bool:
+        """Whether a rule for what the request is about allows the origin the method."""
+        return any(
+            method in rule.allowed_methods and rule.origin_for(origin) is not None
+            for rule in self.rules_of(target.bucket)
+        )
 
     def __bool__(self) -> bool:
         """Whether there are rules at all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from daemons import Daemon
@@ -151,10 +152,10 @@ def test_not_modified_and_ranges_are_for_the_origin(web: Daemon) -> None:
 
 
 def test_other_origins_see_nothing_allowed(web: Daemon) -> None:
-    # The first rule is for others, the second for GET only.
-    for method, body in (("PUT", b"data"), ("HEAD", None)):
+    # The first rule is for others, the second for GET only. What changes something is not even done.
+    for method, body, status in (("PUT", b"data", 403), ("DELETE", None, 403), ("HEAD", None, 200)):
         answer = ask(web.s3_url, method, "/master.app/k", body=body, headers={"Origin": OTHER})
-        assert answer.status == 200
+        assert answer.status == status
         assert allowed(answer) == {}
         assert answer.headers["vary"] == VARY
     answer = ask(web.s3_url, "GET", "/master.app/k", headers={"Origin": OTHER})
@@ -207,11 +208,14 @@ def test_pages_post_nothing_unsigned_without_a_rule(web: Daemon, daemon: Daemon,
         s3 = s3_client(url)
         assert [found["Key"] for found in s3.list_objects_v2(Bucket=name)["Contents"]] == ["k"]
         assert not s3.list_multipart_uploads(Bucket=name).get("Uploads")
-        # Who signs has been trusted by somebody; who is no page says nothing of an origin.
+        # Without auth a script can sign as well, with any key; who is no page says nothing of an origin.
         fields = s3.generate_presigned_post(name, "signed")["fields"]
-        headers = {"Origin": OTHER, "Content-Type": form_type}
-        body = encoded(fields.items(), b"data")
-        assert ask(url, "POST", f"/{name}", body=body, headers=headers).status == 204
+        for origin, status in ((OTHER, 403), (None, 204)):
+            page = {"Origin": origin} if origin else {}
+            body, headers = encoded(fields.items(), b"data"), {"Content-Type": form_type} | page
+            assert ask(url, "POST", f"/{name}", body=body, headers=headers).status == status
+            signed = s3.generate_presigned_url("delete_object", Params={"Bucket": name, "Key": "signed"})
+            assert ask(url, "DELETE", signed.removeprefix(url), headers=page).status == status
         headers = {"Content-Type": form_type}
         assert ask(url, "POST", f"/{name}", body=form, headers=headers).status == 204
     headers = {"Origin": APP, "Content-Type": form_type}
@@ -225,3 +229,81 @@ def test_without_rules_nothing_is_allowed(daemon: Daemon, bucket: str) -> None:
     answer = ask(daemon.s3_url, "GET", f"/{bucket}", headers={"Origin": APP})
     assert (answer.status, allowed(answer)) == (200, {})
     assert "vary" not in answer.headers
+
+
+CHROME = {
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0",
+    "Accept-Language": "en-US,en;q=0.9",
+}
+SUBMITTED = CHROME | {
+    "Origin": OTHER,
+    "Referer": f"{OTHER}/",
+    "Sec-Fetch-Site": "cross-site",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Dest": "document",
+    "Sec-Fetch-User": "?1",
+}
+IMAGE = CHROME | {
+    "Referer": f"{OTHER}/",
+    "Sec-Fetch-Site": "cross-site",
+    "Sec-Fetch-Mode": "no-cors",
+    "Sec-Fetch-Dest": "image",
+}
+TYPED = CHROME | {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+def test_a_visitor_s_browser_does_nothing_for_a_page(daemon: Daemon, bucket: str) -> None:
+    s3 = s3_client(daemon.s3_url)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"data")
+    batch = b"<Delete><Object><Key>k</Key></Object></Delete>"
+    plain = {"Content-Type": "text/plain"}
+    for headers in (
+        SUBMITTED,
+        # A form without the page's origin, and one of an old browser.
+        SUBMITTED | {"Origin": "null"},
+        {name: value for name, value in SUBMITTED.items() if name != "Origin"},
+        CHROME | {"Referer": f"{OTHER}/"},
+    ):
+        answer = ask(daemon.s3_url, "POST", f"/{bucket}?delete", body=batch, headers=headers | plain)
+        assert (answer.status, answer.code) == (403, "AccessForbidden"), headers
+    answer = ask(daemon.s3_url, "GET", f"/{bucket}/k", headers=IMAGE)
+    assert (answer.status, answer.code) == (403, "AccessForbidden")
+    # A host's name that a stranger has made to stand for this machine.
+    port = daemon.s3_url.rpartition(":")[2]
+    pointed = CHROME | {"Host": f"evil.example:{port}"}
+    for method, target, body in (
+        ("GET", f"/{bucket}/k", None),
+        ("GET", "/", None),
+        ("DELETE", f"/{bucket}/k", None),
+        ("POST", f"/{bucket}?delete", batch),
+    ):
+        for token in (None, "any"):
+            answer = ask(daemon.s3_url, method, target, body=body, headers=dict(pointed), token=token)
+            assert (answer.status, answer.code) == (403, "AccessForbidden"), (method, token)
+    # The visitor may look, and programs are no browsers.
+    for headers in (TYPED, TYPED | {"Host": f"localhost:{port}"}, {"Host": f"gateway.example:{port}"}):
+        assert ask(daemon.s3_url, "GET", f"/{bucket}/k", headers=headers).body == b"data"
+
+
+def test_who_is_known_may_be_sent_by_a_page(tmp_path: Path) -> None:
+    tokens, keys = tmp_path / "tokens.toml", tmp_path / "keys.toml"
+    tokens.write_text('[[token]]\ntoken = "good-token"\nsubject = "robot:a"\n', encoding="utf-8")
+    keys.write_text(
+        '[[key]]\nid = "ours"\nsecret = "0123456789abcdef"\ntoken = "good-token"\n', encoding="utf-8"
+    )
+    with Daemon(tmp_path / "state", "--pfs-tokens", str(tokens), "--access-keys", str(keys)) as guarded:
+        url = guarded.s3_url
+        s3_client(url, token="good-token").create_bucket(Bucket="master.r")
+        for key_id, secret, status in (
+            ("good-token", "good-token", 204),
+            ("ours", "0123456789abcdef", 204),
+            ("bad-token", "bad-token", 403),
+            ("ours", "good-token", 403),
+        ):
+            s3 = s3_client(url, token=key_id, secret=secret)
+            fields = s3.generate_presigned_post("master.r", "k")["fields"]
+            headers = SUBMITTED | {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+            answer = ask(url, "POST", "/master.r", body=encoded(fields.items(), b"data"), headers=headers)
+            assert answer.status == status, answer
+        form = encoded([("key", "k")], b"data")
+        assert ask(url, "POST", "/master.r", body=form, headers=headers).code == "AccessForbidden"

@@ -38,6 +38,7 @@ _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 _HIDDEN = "(hidden)"
 # What a client may sign by mistake and must not find in an error.
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "x-amz-security-token"})
+_SECRET_PARAMETER = re.compile(r"\b(X-Amz-Security-Token=)[^&]*", re.IGNORECASE)
 # The markers, not the commas: an access key id may contain anything.
 _PART = re.compile(r"(?:^|[,\s])\s*(Credential|SignedHeaders|Signature)=")
 
@@ -187,6 +188,7 @@ def verify(
                     key=key, scope=signed.credential.scope, seed=signed.signature, amz_date=when
                 )
     path, query = candidates[0]
+    query = _SECRET_PARAMETER.sub(rf"\1{_HIDDEN}", query)
     shown = {name: _HIDDEN if name in _SECRET_HEADERS else value for name, value in values.items()}
     canonical = canonical_request(path, query, shown)
     raise does_not_match(
