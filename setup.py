@@ -39,6 +39,7 @@ setup(
         "service-identity>=24.1",  # Twisted checks host names of TLS peers with it
         "awscrt>=0.38,<1",  # CRC32C and CRC64NVME at memory speed, by the vendor of the SDKs
         "defusedxml>=0.7.1,<1",  # request bodies in XML without entity bombs
+        "prometheus-client>=0.20,<1",  # counters and histograms, and the text format that Prometheus reads
         "multipart>=1.2,<3",  # forms of web pages while they arrive: bytes in, events out, no I/O, bounded
     ],
     extras_require={
@@ -48,6 +49,7 @@ setup(
             "treq>=24.9",  # HTTP requests to routes in memory
             "setuptools>=70.1",  # sdist and wheel, as the tests build them; from here on without `wheel`
             "coverage>=7.5",  # what the tests reach
+            "PyYAML>=6",  # the alert rules are YAML
             "boto3>=1.40",  # the client that most users have
             "minio>=7.2",  # a second, independent SDK with streaming signatures
             "awscli>=1.42",  # aws s3 cp, sync and ls as users type them
@@ -60,6 +62,7 @@ setup(
         # In an environment of their own (`make clients`): large, and s3fs pins a botocore of its own.
         "clients": [
             "s3fs>=2025.2",  # the file system of pandas and dask; since then CRC32 by default
+            "pandas>=2",  # reads and writes by it, as docs/connect.md has it
             "s3cmd>=2.4,<3",  # an old client with signatures, v2 too, and multipart of its own
             "obstore>=0.8",  # Rust's object_store: conditional writes, what many data tools stand on
             "pyarrow>=18",  # the SDK for C++ below a file system, on Parquet

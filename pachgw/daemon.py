@@ -8,10 +8,11 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import ssl
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -19,24 +20,38 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pachgw import __version__
-from pachgw.config import Config, Embedded
+from pachgw.config import Cluster, Config, Embedded
 from pachgw.localpfs.service import EmbeddedPFS, EmbeddedPFSError, socket_path_for
 from pachgw.process import ProcessError
 from pachgw.s3.cors import CorsError, parse_cors
+from pachgw.s3.openness import ServesEverybody
 from pachgw.stopping import StopSignals
+from pachgw.workers.accesskeys import read_access_keys
 from pachgw.workers.crew import Crew
-from pachgw.workers.order import Order
+from pachgw.workers.order import Handed, Order
+from pachgw.workers.reloads import ReadError, Reloads
 from pachgw.workers.sockets import BoundSocket, ListenError, bind
+
+if TYPE_CHECKING:
+    from pachgw.metrics import Report
+    from pachgw.monitor import Monitor
+    from pachgw.workers.certificate import ServerCertificate
 
 
 class StartError(Exception):
     """The daemon cannot serve; the text is one line."""
 
 
+_TOLD = (StartError, ListenError, EmbeddedPFSError, ProcessError, ReadError, ServesEverybody)
+"""Why there is no start: the text of each is one line."""
+
+
 class _Serves(Protocol):
     """What the daemon serves by."""
 
     async def start(self) -> None: ...
+    async def renew(self, handed: Handed) -> None: ...
+    async def report(self) -> Report: ...
     async def stop(self) -> None: ...
 
 
@@ -57,23 +72,30 @@ class Daemon(Service):
         self._serving: _Serves | None = None
         self._temporary: Path | None = None
         self._starting: Deferred[None] | None = None
+        self._monitor: Monitor | None = None
+        self._is_stopping = False
+        self._certificate: ServerCertificate | None = None
+        self._reloads = Reloads(reactor, self._hand_out)
 
     def startService(self) -> None:
         """Begin to start everything; twistd has forked and dropped its privileges by now."""
         super().startService()
         StopSignals(self._reactor).install()
+        self._reloads.install()
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._give_up)
 
     async def _start(self) -> None:
         self._log.info("pachgw {version} starts", version=__version__)
         cors = _read_cors(self._config.cors_file)
+        handed = (*self._read_certificate(), *self._read_access_keys())
+        await self._start_monitor()
         backend = self._config.backend
         if isinstance(backend, Embedded):
             address = await self._start_embedded(backend)
         else:
-            address = backend.address
-            self._log.info("PFS: {address} (from {source})", address=address, source=backend.source)
+            address = self._judge_cluster(backend)
+        self._config = await self._pinned(address)
         for description in self._config.listen:
             self._sockets.append(await bind(description, self._reactor))
         order = Order(
@@ -82,16 +104,49 @@ class Daemon(Service):
             cors=cors,
             shared_dir=self._shared_dir(),
             listeners=tuple(bound.listener for bound in self._sockets),
+            handed=handed,
         )
         self._serving = self._serving_for(order)
         await self._serving.start()
+        self._reloads.begin()
         for listener in order.listeners:
             self._log.info("S3 listens on {url}", url=listener.url)
+        if self._config.is_sidecar:
+            return
         self._log.info(
             "try: AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_DEFAULT_REGION=us-east-1"
             " aws --endpoint-url {url} s3 mb s3://master.images",
             url=order.listeners[0].url,
         )
+
+    async def _start_monitor(self) -> None:
+        """From now on the daemon can be asked how it is, also while PFS or a worker takes long to start."""
+        description = self._config.metrics
+        if description is None:
+            return
+        # Imported now and not above: who is not watched does without 5 MiB of modules.
+        from pachgw.monitor import Monitor
+
+        monitor = Monitor(description, self._report, reactor=self._reactor)
+        try:
+            url = await monitor.start()
+        except Exception as error:  # bind errors, and whatever the parsers of endpoints raise
+            raise StartError(f"--metrics {description}: {error}") from None
+        self._monitor = monitor
+        self._log.info("metrics are on {url}", url=url)
+
+    async def _report(self) -> Report:
+        """What all processes tell of themselves, the embedded PFS's too."""
+        from pachgw.metrics import Report, of_process
+
+        report = Report(processes={}, not_ready="the gateway is starting")
+        if self._serving is not None:
+            report = await self._serving.report()
+        processes = dict(report.processes)
+        if self._embedded is not None and self._embedded.pid is not None:
+            processes["pfs"] = of_process(self._embedded.pid)
+        not_ready = "the gateway is stopping" if self._is_stopping else report.not_ready
+        return Report(processes=processes, ended=report.ended, not_ready=not_ready)
 
     def _serving_for(self, order: Order) -> _Serves:
         if self._config.workers > 1:
@@ -100,6 +155,62 @@ class Daemon(Service):
         from pachgw.workers.serving import Serving
 
         return Serving(order.of_same_process(), reactor=self._reactor)
+
+    async def _pinned(self, address: str) -> Config:
+        """The configuration, with what the buckets of a sidecar stand for now."""
+        if not self._config.is_sidecar:
+            return self._config
+        # Imported now and not above: a process that only watches others does without most of the modules.
+        from pachgw.workers.pinning import PinError, pin
+
+        try:
+            return await pin(self._config, address, reactor=self._reactor)
+        except PinError as error:
+            raise StartError(str(error)) from None
+
+    def _read_certificate(self) -> tuple[Handed, ...]:
+        """What listeners with TLS need, if there are any."""
+        if self._config.tls_certificate is None or self._config.tls_key is None:
+            return ()
+        # Imported now and not above: who has no TLS does without these modules.
+        from pachgw.workers.certificate import ServerCertificate
+
+        certificate = ServerCertificate(
+            self._config.tls_certificate, self._config.tls_key, reactor=self._reactor
+        )
+        handed = certificate.read()
+        certificate.start()
+        self._certificate = certificate
+        self._reloads.add("the certificate", certificate.read)
+        return (handed,)
+
+    def _read_access_keys(self) -> tuple[Handed, ...]:
+        """The access keys of our own, if there are any."""
+        path = self._config.access_keys
+        if path is None:
+            return ()
+        handed = read_access_keys(path, os.environ)
+        self._reloads.add(f"access keys of {path}", lambda: read_access_keys(path, os.environ))
+        return (handed,)
+
+    async def _hand_out(self, handed: Handed) -> None:
+        if self._serving is not None:
+            await self._serving.renew(handed)
+
+    def _judge_cluster(self, backend: Cluster) -> str:
+        """The address of PFS; what is wrong with its CA is told before a client asks."""
+        self._log.info("PFS: {address} (from {source})", address=backend.address, source=backend.source)
+        if backend.ca_certificates is not None:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=backend.ca_certificates)
+            except (ssl.SSLError, ValueError) as error:
+                raise StartError(f"--pachd-ca: what should certify {backend.address}: {error}") from None
+            if not backend.address.startswith("grpcs://"):
+                self._log.warn(
+                    "{address} is spoken to in clear, tokens too; the CA's certificates are for grpcs://",
+                    address=backend.address,
+                )
+        return backend.address
 
     async def _start_embedded(self, backend: Embedded) -> str:
         try:
@@ -148,7 +259,7 @@ class Daemon(Service):
         """End the process: nobody may take a daemon without a port for one that serves."""
         if not self.running:
             return  # Told to stop before it had started.
-        if failure.check(StartError, ListenError, EmbeddedPFSError, ProcessError, OSError):
+        if failure.check(*_TOLD, OSError):
             self._log.critical("pachgw cannot start: {error}", error=failure.value)
         else:
             self._log.failure("pachgw cannot start", failure)
@@ -163,15 +274,21 @@ class Daemon(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._is_stopping = True
         if self._starting is not None:
             # Or a port would be opened behind our back.
             self._starting.cancel()
+        self._reloads.end()
+        if self._certificate is not None:
+            self._certificate.stop()
         for bound in self._sockets:
             await bound.close()
         if self._serving is not None:
             await self._serving.stop()
         if self._embedded is not None:
             await maybeDeferred(self._embedded.stopService)
+        if self._monitor is not None:
+            await self._monitor.stop()
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
 

@@ -5,10 +5,34 @@ A leaf: S3 and the web layer both import it and so need not import each other's 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from pachgw.streams import Source
+
+
+@dataclass(slots=True)
+class Spent:
+    """Seconds that calls took which were made for one request; of two at once, both."""
+
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Notes:
+    """What a request's handler says of it, for the log and for what is counted. Nothing secret."""
+
+    action: str = "-"
+    """What was asked for; one of a few names."""
+    who: str = "-"
+    """Who asked, by a fingerprint."""
+    error: str = "-"
+    """The code of the error that was answered."""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """What it was about, by the names that the log is to have."""
+    behind: Spent | None = None
+    """What the calls to the backend took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +47,8 @@ class RequestHead:
     peer: str = ""
     request_id: str = ""
     secure: bool = False
+    notes: Notes = field(default_factory=Notes, repr=False, compare=False)
+    """Written while the request is handled."""
     _by_name: dict[bytes, list[bytes]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -89,10 +89,21 @@ class KeptProcess(Service):
         super().startService()
         self._spawn()
 
-    def say(self, message: Message) -> None:
-        """Write the message to the process, if there is one."""
-        if self._process is not None:
-            self._process.say(message)
+    @property
+    def pid(self) -> int | None:
+        """Of the process, if there is one."""
+        return None if self._process is None else self._process.transport.pid
+
+    def say(self, message: Message) -> bool:
+        """Write the message to the process; whether there is one."""
+        if self._process is None:
+            return False
+        self._process.say(message)
+        return True
+
+    def order_from_now_on(self, order: Message) -> None:
+        """Let this be the first message to every process that is started later."""
+        self._order = order
 
     def _spawn(self) -> None:
         self._restart = None

@@ -24,7 +24,7 @@ _SWITCH_SECONDS = 0.001
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m pachgw.localpfs",
-        description="Serve the embedded PFS until stdin ends or SIGTERM comes.",
+        description="Serve the embedded PFS until stdin ends; signals that stop others are ignored.",
     )
     parser.add_argument("--state-dir", type=Path, required=True, help="directory of the data")
     parser.add_argument("--socket", type=Path, required=True, help="unix socket to serve on")
@@ -43,9 +43,10 @@ def main() -> int:
 async def _serve(arguments: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    # A terminal sends SIGINT to the whole group; the parent decides when this process ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    # A terminal sends them to the whole group, and so does who stops a service: those that are served from
+    # here may have requests to end. The parent decides when this process ends.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     server = LocalPFSServer(
         arguments.state_dir, arguments.socket, listen=arguments.listen, tokens=arguments.tokens
     )

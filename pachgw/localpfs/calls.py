@@ -38,6 +38,10 @@ MAX_MESSAGE_BYTES = 20 << 20
 _MAX_DETAILS_BYTES = 6000
 """An error text travels in a header; clients take headers of 8 KiB in all."""
 
+REQUEST_ID_KEY = "x-request-id"
+"""By what a call may say for which request of the caller's it is made."""
+MAX_REQUEST_ID = 64
+
 _TRANSACTION_KEY = "pach-transaction"
 _IN_TRANSACTIONS = frozenset(
     f"pfs.API.{name}"
@@ -176,7 +180,7 @@ def _unary(
                 raise unimplemented(TRANSACTIONS)
             return await function(request, _caller(context))
         except Exception as error:
-            fault = _fault(error)
+            fault = _fault(error, context)
         await context.abort(fault.code, _details(fault.text))
         raise fault  # abort does not return
 
@@ -198,7 +202,7 @@ def _streaming(function: Streaming) -> Callable[[Any, Context], Awaitable[None]]
                     del message  # not kept while the next is made
             return
         except Exception as error:
-            fault = _fault(error)
+            fault = _fault(error, context)
         await context.abort(fault.code, _details(fault.text))
 
     return call
@@ -212,20 +216,29 @@ def _caller(context: Context) -> Caller:
     )
 
 
-def _fault(error: Exception) -> Fault:
+def _fault(error: Exception, context: Context) -> Fault:
     if isinstance(error, Fault):
         return error
     if isinstance(error, _ClientGone):
         return Fault("the client has gone", grpc.StatusCode.CANCELLED)
     if isinstance(error, CorruptNode):
-        _log.error("%s", error)
+        _log.error("%s%s", error, _for_request(context))
         return Fault(str(error))
     # DatabaseError itself: the file is damaged. Its other subclasses: a mistake of ours.
     if isinstance(error, (OSError, sqlite3.OperationalError)) or type(error) is sqlite3.DatabaseError:
-        _log.error("the store failed: %s", error)
+        _log.error("the store failed: %s%s", error, _for_request(context))
         return store_failed(error)
-    _log.error("a call failed", exc_info=error)
+    _log.error("a call failed%s", _for_request(context), exc_info=error)
     return Fault("internal error, see the server's log", grpc.StatusCode.INTERNAL)
+
+
+def _for_request(context: Context) -> str:
+    """Which request of the caller's the call was made for, as the log has it; "" where that is not known."""
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID_KEY:
+            # The caller's text: not to make lines of its own.
+            return f" (request {str(value)[:MAX_REQUEST_ID]!a})"
+    return ""
 
 
 def _details(text: str) -> str:

@@ -90,6 +90,11 @@ class EmbeddedPFS(Service):
         self.ready: Deferred[Ready] = self.process.ready.addCallbacks(_ready, _refused)
         """Fires when the process serves for the first time; fails with EmbeddedPFSError if it ends before."""
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process, if there is one."""
+        return self.process.pid
+
     def startService(self) -> None:
         """Start the process."""
         super().startService()

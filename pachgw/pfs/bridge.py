@@ -54,6 +54,11 @@ class Bridge:
             pool, self._pool = self._pool, None
             pool.stop()
 
+    @property
+    def pool(self) -> ThreadPool | None:
+        """Its threads, for who looks at how many work; None while it does not run."""
+        return self._pool
+
     async def run(self, function: Callable[..., T], *args: object) -> T:
         """What function(*args) returns or raises in a thread of the pool; raises Stopped.
 

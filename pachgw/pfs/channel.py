@@ -6,7 +6,7 @@ Makes grpc channels and the few stubs that generated code has no way to make; ma
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import grpc
@@ -16,6 +16,7 @@ from grpc.experimental import ChannelOptions
 from pachgw.fields import start_of_only_field
 from pachgw.pfs.proto import auth_pb2, auth_pb2_grpc, pfs_pb2, pfs_pb2_grpc
 from pachgw.pfs.spinning import KeptSpinning
+from pachgw.pfs.watching import CallWatch, WatchedChannel
 
 MAX_MESSAGE_BYTES = 20 * 1024 * 1024
 """PFS's own limit, both ways, for a whole message."""
@@ -71,41 +72,45 @@ def parse_address(address: str) -> Address:
 class Channels:
     """One server's connection and the stubs over it; has threads: to be made after the daemon has forked."""
 
-    def __init__(self, address: str, *, ca_certificates: bytes | None = None) -> None:
+    def __init__(
+        self, address: str, *, ca_certificates: bytes | None = None, watch: CallWatch | None = None
+    ) -> None:
         self._calls = _open(address, ca_certificates, ())
         # Equal but for an option of the Python layer: gRPC gives both the same connection.
         self._kept = KeptSpinning(self._calls)
         self._lists = _open(address, ca_certificates, ((ChannelOptions.SingleThreadedUnaryStream, 1),))
-        self.pfs = pfs_pb2_grpc.APIStub(self._calls)
-        self.auth = auth_pb2_grpc.APIStub(self._calls)
+        calls: Any = self._calls if watch is None else WatchedChannel(self._calls, watch)
+        lists: Any = self._lists if watch is None else WatchedChannel(self._lists, watch)
+        self.pfs = pfs_pb2_grpc.APIStub(calls)
+        self.auth = auth_pb2_grpc.APIStub(calls)
         # A list has many small messages. Read by the thread that wants them one costs 11 µs; handed over by
         # the channel's own thread, 63 µs.
-        self.lists = pfs_pb2_grpc.APIStub(self._lists)
-        self.get_file: GetFileStub = self._calls.unary_stream(
+        self.lists = pfs_pb2_grpc.APIStub(lists)
+        self.get_file: GetFileStub = calls.unary_stream(
             "/pfs.API/GetFile",
             request_serializer=pfs_pb2.GetFileRequest.SerializeToString,
             response_deserializer=bytes_value,
         )
         # A stream of one message is a unary call on the wire, here too.
         self.get_file_at_once: grpc.UnaryUnaryMultiCallable[pfs_pb2.GetFileRequest, bytes] = (
-            self._calls.unary_unary(
+            calls.unary_unary(
                 "/pfs.API/GetFile",
                 request_serializer=pfs_pb2.GetFileRequest.SerializeToString,
                 response_deserializer=bytes_value,
             )
         )
         # Decoded in parts, where they are read (answeredlists.py).
-        self.list_file: ListFileStub = self._calls.unary_unary(
+        self.list_file: ListFileStub = calls.unary_unary(
             "/pfs.API/ListFile",
             request_serializer=pfs_pb2.ListFileRequest.SerializeToString,
             response_deserializer=_as_it_is,
         )
         # Requests of PutFile are encoded where their bytes are joined (uploads.py).
-        self.put_file: grpc.StreamUnaryMultiCallable[bytes, object] = self._calls.stream_unary(
+        self.put_file: grpc.StreamUnaryMultiCallable[bytes, object] = calls.stream_unary(
             "/pfs.API/PutFile", response_deserializer=_nothing
         )
         # On the wire a stream of one message is a unary call; made as one it needs no thread of its own.
-        self.put_file_at_once: grpc.UnaryUnaryMultiCallable[bytes, object] = self._calls.unary_unary(
+        self.put_file_at_once: grpc.UnaryUnaryMultiCallable[bytes, object] = calls.unary_unary(
             "/pfs.API/PutFile", response_deserializer=_nothing
         )
 

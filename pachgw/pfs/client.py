@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
+from twisted.python.threadpool import ThreadPool
 
+from pachgw.messages import Spent
 from pachgw.pfs import values
 from pachgw.pfs.answered import AT_ONCE_BYTES, AnsweredFile
 from pachgw.pfs.answeredlists import AnsweredList
@@ -19,6 +21,7 @@ from pachgw.pfs.changes import INLINE_HASH_BYTES, hash_of, send_changes
 from pachgw.pfs.channel import Channels, parse_address
 from pachgw.pfs.downloads import FileSource, MatchesSource, ResponseStream, ValueBatches
 from pachgw.pfs.errors import auth_is_inactive, is_too_large, pfs_error
+from pachgw.pfs.handshakes import Handshakes
 from pachgw.pfs.port import (
     BranchInfo,
     CommitInfo,
@@ -34,6 +37,7 @@ from pachgw.pfs.port import (
 )
 from pachgw.pfs.proto import auth_pb2, pfs_pb2
 from pachgw.pfs.uploads import ROOM_BYTES, PutFileUpload
+from pachgw.pfs.watching import CallWatch, Metadata
 from pachgw.room import Room
 from pachgw.streams import Batches, BytesSource, Source
 
@@ -69,6 +73,7 @@ class GrpcPFS:
         timeouts: Timeouts | None = None,
         ca_certificates: bytes | None = None,
         uploads_bytes: int = ROOM_BYTES,
+        watch: CallWatch | None = None,
     ) -> None:
         """`address` as channel.parse_address takes it, raises ValueError; `ca_certificates` are PEM, None the
         system's. `threads` bounds the pool for messages of streams and for hashes, `uploads_bytes` what all
@@ -76,15 +81,22 @@ class GrpcPFS:
         parse_address(address)
         self._address = address
         self._ca_certificates = ca_certificates
+        self._handshakes = Handshakes(address)
         self._timeouts = timeouts or Timeouts()
         self._uploads_room = Room(uploads_bytes)
+        self._watch = watch
         self._bridge = Bridge(reactor, threads=threads, name="pachgw-pfs")
         self._channels: Channels | None = None
 
     def start(self) -> None:
         """Make the pool and the channel; connects with the first call. After the daemon has forked."""
         self._bridge.start()
-        self._channels = Channels(self._address, ca_certificates=self._ca_certificates)
+        self._channels = Channels(self._address, ca_certificates=self._ca_certificates, watch=self._watch)
+
+    @property
+    def pool(self) -> ThreadPool | None:
+        """The threads for messages of streams and for hashes; None while it does not run."""
+        return self._bridge.pool
 
     async def stop(self) -> None:
         """Cancel what is under way, close the connection, end the pool. Does nothing the second time."""
@@ -107,8 +119,9 @@ class GrpcPFS:
             bridge=self._bridge,
             timeouts=self._timeouts,
             uploads_room=self._uploads_room,
-            metadata=tuple(metadata),
+            metadata=Metadata(tuple(metadata), Spent()),
             token=token,
+            handshakes=self._handshakes,
         )
 
 
@@ -124,8 +137,14 @@ class Session:
     bridge: Bridge
     timeouts: Timeouts
     uploads_room: Room
-    metadata: tuple[tuple[str, str], ...]
+    metadata: Metadata = field(repr=False)
     token: str | None = field(repr=False)
+    handshakes: Handshakes
+
+    @property
+    def spent(self) -> Spent:
+        """What the calls of this session took."""
+        return self.metadata.spent
 
     async def who_am_i(self) -> str | None:
         """WhoAmI: the subject, None where auth is not active."""
@@ -416,6 +435,8 @@ class Session:
     def _failed(self, error: grpc.RpcError) -> PFSError:
         if not isinstance(error, grpc.Call):
             return PFSError(str(error))
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            self.handshakes.failed(error.details())
         return pfs_error(error.code(), error.details(), token_sent=self.token is not None)
 
 

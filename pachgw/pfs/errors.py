@@ -14,6 +14,7 @@ from pachgw.pfs.port import (
     BranchNotFound,
     CommitFinished,
     CommitNotFound,
+    CommitUnreadable,
     Invalid,
     NoHead,
     NotAuthenticated,
@@ -30,6 +31,8 @@ AUTH_INACTIVE = "the auth service is not activated"
 
 # What InspectFile says names the commit that a branch stood for.
 _MISSING_PATH = re.compile(r"file .* not found in repo [^ ]* at commit (?P<commit>[^ ]*)", re.DOTALL)
+# Every call that reads a pipeline's open output commit says so; not recorded, read in the server's source.
+_UNREADABLE = re.compile(r"(?:.*: )?output commit (?P<commit>[0-9a-f]{32}) not finished")
 
 # Every pattern matches a whole text, and those whose middle is a path come first: a path is whatever a user
 # likes, also the text of another error.
@@ -88,6 +91,8 @@ def pfs_error(code: grpc.StatusCode | None, details: str | None, *, token_sent: 
         return NotAuthorized(text)
     if missing := _MISSING_PATH.fullmatch(text):
         return PathNotFound(text, commit=missing["commit"])
+    if unreadable := _UNREADABLE.fullmatch(text):
+        return CommitUnreadable(text, commit=unreadable["commit"])
     for pattern, error in _TEXTS:
         if pattern.fullmatch(text):
             return error(text)

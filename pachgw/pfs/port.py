@@ -142,6 +142,14 @@ class AlreadyExists(PFSError):
     """Of a repo."""
 
 
+class CommitUnreadable(PFSError):
+    """The commit, by its id, is a pipeline's output and open: it can be written, and not read."""
+
+    def __init__(self, text: str = "", *, commit: str) -> None:
+        super().__init__(text)
+        self.commit = commit
+
+
 class TooLarge(PFSError):
     """The answer does not fit into one message of the protocol."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from pachgw.messages import RequestBody, RequestHead
 from pachgw.pfs.port import PFS
 from pachgw.s3.auth import Principal
+from pachgw.s3.auth.keyring import Identity
 from pachgw.s3.changes.history import History
 from pachgw.s3.changes.visible import VisibleCommits
 from pachgw.s3.cors import Cors
@@ -18,7 +19,7 @@ from pachgw.s3.keys import KeyEncoding, check_representable, encode_key
 from pachgw.s3.listing.directories import Directories
 from pachgw.s3.metadata.branch import MetadataBranches
 from pachgw.s3.multipart.openuploads import OpenUploads
-from pachgw.s3.names import BucketRef, parse_bucket
+from pachgw.s3.names import BucketRef
 from pachgw.s3.payload.source import PayloadSource, open_payload
 from pachgw.s3.reading.downloads import Downloads
 from pachgw.s3.reading.smallobjects import SmallObjects
@@ -38,6 +39,8 @@ XML_BODY_LIMIT = 2 * 1024 * 1024
 class Shared:
     """What the actions of one gateway have in common; owned by the gateway."""
 
+    names: Callable[[str], BucketRef]
+    """What the name of a bucket stands for; raises InvalidBucketName, NoSuchBucket."""
     turns: Turns
     gatherings: Gatherings[Any, Any]
     """Writes that wait for turns; what they are, actions/grouping.py says."""
@@ -63,6 +66,8 @@ class Call:
     head: RequestHead
     target: Target
     principal: Principal
+    identity: Identity
+    """Whom the principal stands for; `pfs` has its token."""
     body: RequestBody
     pfs: PFS
     shared: Shared
@@ -84,8 +89,8 @@ class Call:
         return self.target.key
 
     def ref(self) -> BucketRef:
-        """The repo and the branch or commit that the bucket stands for; raises InvalidBucketName."""
-        return parse_bucket(self.bucket)
+        """The repo and the branch or commit that the bucket stands for; raises as Shared.names."""
+        return self.shared.names(self.bucket)
 
     def readable_path(self) -> str:
         """The key's path for an action that only reads: any key has one."""

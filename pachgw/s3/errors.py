@@ -178,6 +178,10 @@ def from_pfs(error: port.PFSError, *, bucket: str = "", key: str = "", version_i
             return S3Error("NoSuchKey", "The specified key does not exist.", Key=key)
         case port.PathConflict():
             return path_conflict(key)
+        case port.CommitUnreadable():
+            return S3Error(
+                "NotImplemented", "A pipeline's output cannot be read before the pipeline has finished it."
+            )
         case port.CommitFinished():
             return S3Error("AccessDenied", "The bucket is one commit, which is finished and read-only.")
         case port.AlreadyExists():

@@ -16,7 +16,15 @@ from pathlib import Path
 from twisted.internet.interfaces import IReactorTime
 
 from pachgw.messages import RequestBody, RequestHead, Response
-from pachgw.pfs.port import BranchNotFound, NotAuthorized, PFSError, RepoNotFound, Sessions
+from pachgw.metrics import Cache, Metrics
+from pachgw.pfs.port import (
+    BranchNotFound,
+    NotAuthenticated,
+    NotAuthorized,
+    PFSError,
+    RepoNotFound,
+    Sessions,
+)
 from pachgw.s3.actions import (
     answers,
     attributes,
@@ -33,11 +41,17 @@ from pachgw.s3.actions import (
     versions,
     writes,
 )
+from pachgw.s3.actions import sidecar as sidecars
+from pachgw.s3.actions.commits import inspect_target
 from pachgw.s3.auth import Principal, SecretOf, authenticate, verify_form
+from pachgw.s3.auth.fingerprint import fingerprint
+from pachgw.s3.auth.keyring import Keyring, parse_keyring
 from pachgw.s3.changes.history import History
 from pachgw.s3.changes.visible import VisibleCommits
 from pachgw.s3.context import Call, Shared
 from pachgw.s3.cors import Cors
+from pachgw.s3.crosssite import foreign_page
+from pachgw.s3.entrance import Entrance, check_permit
 from pachgw.s3.errors import NotModified, S3Error, from_pfs
 from pachgw.s3.keys import KeyEncoding
 from pachgw.s3.listing.directories import Directories
@@ -45,6 +59,8 @@ from pachgw.s3.listing.tablefiles import TableFiles
 from pachgw.s3.metadata.branch import MetadataBranches
 from pachgw.s3.metadata.sweeping import Sweeper
 from pachgw.s3.multipart.openuploads import ABANDONED_DAYS, OpenUploads
+from pachgw.s3.names import parse_bucket
+from pachgw.s3.openness import AuthWatch, Openness
 from pachgw.s3.processes.bulletin import Bulletin
 from pachgw.s3.processes.locks import ProcessLocks
 from pachgw.s3.processes.notices import Notices
@@ -59,6 +75,7 @@ from pachgw.s3.request.form import Form, read_form
 from pachgw.s3.request.hoisted import unhoist
 from pachgw.s3.request.operation import choose_operation, refuse_unsupported_headers
 from pachgw.s3.request.target import Query, Target
+from pachgw.s3.sidecar import Sidecar
 from pachgw.s3.turns import Turns
 from pachgw.s3.writing.gatherings import Gatherings
 from pachgw.s3.writing.heads import Heads
@@ -100,6 +117,10 @@ ACTIONS: dict[Action, ActionFunction] = {
 }
 
 
+PREFLIGHT = "Preflight"
+"""A browser's OPTIONS, for which the API reference has no action's name, as metrics and the log have it."""
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -118,31 +139,48 @@ class Gateway:
         key_encoding: KeyEncoding = KeyEncoding.PERCENT,
         domains: Domains | None = None,
         cors: Cors | None = None,
+        keyring: Keyring | None = None,
+        openness: Openness = Openness.CLOSED,
         abandoned_uploads_days: int = ABANDONED_DAYS,
         cache_bytes: int = CACHE_BYTES,
         download_bytes: int = DOWNLOADS_BYTES,
         downloads: int = DOWNLOADS,
+        metrics: Metrics | None = None,
+        sidecar: Sidecar | None = None,
         clock: Callable[[], datetime] = _now,
     ) -> None:
         """`cache_dir` is for what can be read from PFS again; None: it is read again and again.
 
         Gateways of several processes on one machine that have one `shared_dir` are as one to their clients:
         writes take turns, and what one has written the others read at once. None: there are no others.
-        `domains` are those whose subdomains are buckets, `cors` the rules for requests of web pages.
+        `domains` are those whose subdomains are buckets, `cors` the rules for requests of web pages,
+        `keyring` the access keys beside tokens; `openness` says who could come while PFS has no auth.
         An upload in parts is removed `abandoned_uploads_days` after its beginning; 0: never. `cache_bytes`
         bound what is kept in memory of what PFS has said; 0: nothing is. `download_bytes` are those of all
-        `downloads` that may be under way at once.
+        `downloads` that may be under way at once. `sidecar` has the only buckets that there are, with
+        `sessions` of one token, whoever asks; None: every branch is a bucket.
         """
         self._sessions = sessions
         self._domains = domains or Domains()
+        self._entrance = Entrance(Keyring() if keyring is None else keyring, sessions)
+        self._auth_watch = AuthWatch(openness, sessions, reactor=reactor)
         shared = None if shared_dir is None else SharedDirectory(shared_dir)
         self._locks = None if shared is None else ProcessLocks(shared, reactor=reactor)
-        turns = Turns(self._locks)
+        metrics = metrics or Metrics()
+        turns = Turns(self._locks, waited=metrics.turn_seconds.observe)
         notices = Notices(shared)
         shares = divide(cache_bytes)
-        metadata = MetadataBranches(turns, clock, notices, remembered_bytes=shares.records)
+        self._sidecar = sidecar
+        metadata = MetadataBranches(
+            turns,
+            clock,
+            notices,
+            remembered_bytes=shares.records,
+            left_out=frozenset() if sidecar is None else sidecar.written_repos,
+        )
         self._history = History(
-            cache_dir,
+            # Without versions nobody asks when keys changed.
+            cache_dir if sidecar is None else None,
             metadata=metadata,
             offload=offload,
             reactor=reactor,
@@ -160,8 +198,9 @@ class Gateway:
             files=None if shared_dir is None else TableFiles(shared_dir),
         )
         self._shared = Shared(
+            names=parse_bucket if sidecar is None else sidecar.ref,
             turns=turns,
-            gatherings=Gatherings(turns),
+            gatherings=Gatherings(turns, together=metrics.commit_members.observe),
             heads=Heads(),
             metadata=metadata,
             small_objects=SmallObjects(shares.small_objects),
@@ -176,6 +215,12 @@ class Gateway:
             cors=cors or Cors(),
             clock=clock,
         )
+        caches: dict[str, Cache] = {
+            "listings": self._directories,
+            "small_objects": self._shared.small_objects,
+            "records": metadata,
+        }
+        metrics.watch_caches(caches)
 
     def start(self) -> None:
         """Begin to open what is in the directories; after the daemon has forked.
@@ -187,8 +232,23 @@ class Gateway:
         self._history.start()
         self._directories.start()
 
+    async def check_openness(self) -> None:
+        """Look whether anybody may be served, and go on looking; with PFS's client started.
+
+        Raises ServesEverybody.
+        """
+        await self._auth_watch.start()
+
+    def reload_keys(self, text: str) -> None:
+        """From the next request on the access keys are those of the file's text.
+
+        Raises KeyringError; then they are those of before.
+        """
+        self._entrance.replace(parse_keyring(text, only=self._entrance.keyring.only))
+
     async def stop(self) -> None:
         """End what is done behind the requests; to be called when those have ended."""
+        self._auth_watch.stop()
         self._sweeper.stop()
         self._directories.stop()
         await self._uploads.stop()
@@ -200,7 +260,9 @@ class Gateway:
         """The answer to one request; what is wrong with it, or with PFS, is in the answer already."""
         try:
             target = self._domains.target_of(head)
+            head.notes.about = _said_of(target)
             if head.method == "OPTIONS":
+                head.notes.action = PREFLIGHT
                 return self._shared.cors.preflight(head, target)
             return self._for_origin(head, await self._answer(head, target, body))
         except (NotModified, S3Error, PFSError) as error:
@@ -215,11 +277,13 @@ class Gateway:
         return self._explain(head, S3Error(code, message))
 
     async def _answer(self, head: RequestHead, target: Target, body: RequestBody) -> Response:
+        await self._auth_watch.admit()
         signed = head
         head, target = unhoist(head, target)
         action = choose_operation(head.method, target, head.header)
+        head.notes.action = action.value
         host_bucket = target.bucket if target.in_host else None
-        principal = await self._authenticated(
+        signer = await self._entrance.signer(
             head,
             lambda secret_of: authenticate(
                 signed, now=self._shared.clock(), secret_of=secret_of, host_bucket=host_bucket
@@ -230,47 +294,46 @@ class Gateway:
         if action is Action.POST_OBJECT:
             # Who sends a form says so in its fields.
             form = await read_form(head, body, bucket=target.bucket or "")
-            principal = await self._authenticated(head, partial(self._judge_form, principal, form))
-        if principal.access_key_id is None:
-            self._shared.cors.check_unsigned(head, target)
-        # The access key is the Pachyderm token.
-        pfs = self._sessions.session(principal.access_key_id, request_id=head.request_id)
+            signer = await self._entrance.signer(head, partial(self._judge_form, signer.principal, form))
+        identity = signer.admitted()
+        check_permit(identity.permit, action, head, target, self._shared.names)
+        head.notes.who = identity.name or (fingerprint(identity.token) if identity.token else "-")
+        pfs = self._sessions.session(identity.token, request_id=head.request_id)
+        # What stands in for a client of PFS need not know it.
+        head.notes.behind = getattr(pfs, "spent", None)
         call = Call(
             head=head,
             target=target,
-            principal=principal,
+            principal=signer.principal,
+            identity=identity,
             body=body,
             pfs=pfs,
             shared=self._shared,
             form=form,
         )
         try:
+            await self._check_page(call)
+            if self._sidecar is not None:
+                return await sidecars.perform(self._sidecar, _perform, action, call)
             return await _perform(action, call)
-        except (RepoNotFound, BranchNotFound):
-            # PFS says so to anybody; a bad token is to learn nothing.
-            await pfs.who_am_i()
+        except NotAuthenticated:
+            if (refusal := self._entrance.own_token_refused(identity)) is not None:
+                raise refusal from None
             raise
+
+    async def _check_page(self, call: Call) -> None:
+        """Judge what pages of other sites could have sent. Raises AccessForbidden, NotAuthenticated."""
+        refusal = foreign_page(call.head, call.target, self._shared.cors, self._domains)
+        if refusal is None or call.identity.name is not None:
+            return
+        # A token as access key proves who signed only where PFS looks at tokens, and at this one.
+        if call.principal.access_key_id is None or self._sidecar or await call.pfs.who_am_i() is None:
+            raise refusal
 
     def _judge_form(self, principal: Principal, form: Form, secret_of: SecretOf) -> Principal:
         if principal.access_key_id is not None:
             raise S3Error("InvalidRequest", "A form is signed in its fields, and nowhere else.")
         return verify_form(form.fields, now=self._shared.clock(), secret_of=secret_of)
-
-    async def _authenticated(self, head: RequestHead, judge: Callable[[SecretOf], Principal]) -> Principal:
-        """What `judge` returns. A signature that it refuses was of a good token, or is told otherwise."""
-        asked_for: list[str] = []
-
-        def secret_of(access_key_id: str) -> str:
-            asked_for.append(access_key_id)
-            return access_key_id
-
-        try:
-            return judge(secret_of)
-        except S3Error as error:
-            if error.code == "SignatureDoesNotMatch" and asked_for:
-                # A key that is no good token is told so, whatever it signed.
-                await self._sessions.session(asked_for[0], request_id=head.request_id).who_am_i()
-            raise
 
     def _explain(self, head: RequestHead, error: NotModified | S3Error | PFSError) -> Response:
         """The answer for an error; for HEAD the web layer leaves the body out."""
@@ -285,6 +348,7 @@ class Gateway:
                 key=(target.key if target else None) or "",
                 version_id=query.get("versionId") or "",
             )
+        head.notes.error = error.code
         resource = target.resource if target else head.raw_uri.partition(b"?")[0].decode("utf-8", "replace")
         response = Response(
             status=error.status,
@@ -308,7 +372,25 @@ class Gateway:
             return None
 
 
+def _said_of(target: Target) -> dict[str, str]:
+    """What the log is to have of it."""
+    said = {"bucket": target.bucket or "", "key": target.key or ""}
+    if version := target.query.get("versionId"):
+        said["version"] = version
+    return said
+
+
 async def _perform(action: Action, call: Call) -> Response:
+    """The action's answer; RepoNotFound or BranchNotFound for what is not there, to whom PFS knows."""
+    try:
+        return await _try(action, call)
+    except (RepoNotFound, BranchNotFound):
+        # PFS says so to anybody; a bad token is to learn nothing.
+        await call.pfs.who_am_i()
+        raise
+
+
+async def _try(action: Action, call: Call) -> Response:
     """The action's answer; RepoNotFound or BranchNotFound for what is not there, whatever the scope."""
     try:
         return await ACTIONS[action](call)
@@ -317,7 +399,7 @@ async def _perform(action: Action, call: Call) -> Response:
         if call.target.bucket is not None and action is not Action.CREATE_BUCKET:
             ref = call.ref()
             if ref.commit is None:
-                await call.pfs.inspect_branch(ref.repo, ref.branch)
+                await inspect_target(call.pfs, ref)
             else:
                 await call.pfs.inspect_repo(ref.repo)
         raise

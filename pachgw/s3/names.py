@@ -7,7 +7,7 @@
 
 The parts are told apart by their number and by whether the first is a commit id. PFS refuses branches that
 look like a commit id, so a first part of that look is never a branch; a repo may be called so, and it is
-always the last part, so `COMMIT` alone is a repo.
+always the last part, so `COMMIT` alone is a repo. As a sidecar the gateway has other names (sidecar.py).
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ class BucketRef:
     """Of a commit bucket: what its name says, or `master`; it says nothing about the commit."""
     commit: str | None = None
     """A commit id: the bucket is that commit and read-only."""
+    is_output: bool = False
+    """The output of a pipeline (sidecar.py): written also where PFS lets nobody see what is there, without
+    versions. Only then may `branch` be an open commit's id, and everything is asked of that."""
 
 
 def looks_like_commit(text: str) -> bool:

@@ -7,6 +7,7 @@ is one: the order within a process is kept here, processes exclude each other by
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from enum import IntEnum
@@ -53,10 +54,14 @@ class Rank(IntEnum):
 class Turns:
     """A queue for each name that is in use, served in the order of asking; an idle name costs nothing."""
 
-    def __init__(self, locks: ProcessLocks | None = None) -> None:
-        """`locks` are shared with other processes; None: there are none."""
+    def __init__(
+        self, locks: ProcessLocks | None = None, *, waited: Callable[[float], None] | None = None
+    ) -> None:
+        """`locks` are shared with other processes; None: there are none. `waited` is told the seconds that
+        each section waited for the turn of a branch."""
         self._locks = locks
-        self._queues: dict[int, deque[tuple[Section, Deferred[Any]]]] = {}
+        self._waited = waited
+        self._queues: dict[int, deque[tuple[Section, Deferred[Any], float]]] = {}
 
     async def run(
         self, name: Name, section: Callable[[], Coroutine[Any, Any, T]], *, rank: Rank | None = None
@@ -69,13 +74,15 @@ class Turns:
         with the next one's checks, and a section ends or gives up what it was made for. Raises NoTurn, and
         what section() does.
         """
-        key = lock_number(rank_of(name) if rank is None else rank, name)
+        rank = rank_of(name) if rank is None else rank
+        key = lock_number(rank, name)
         answer: Deferred[T] = Deferred()
+        asked = (section, answer, time.monotonic() if rank is Rank.BRANCH and self._waited else 0.0)
         queue = self._queues.get(key)
         if queue is not None:
-            queue.append((section, answer))
+            queue.append(asked)
         else:
-            self._queues[key] = deque([(section, answer)])
+            self._queues[key] = deque([asked])
             Deferred.fromCoroutine(self._serve(key, self._queues[key]))
         return await answer
 
@@ -100,12 +107,14 @@ class Turns:
                 section_running.cancel()
             raise
 
-    async def _serve(self, key: int, queue: deque[tuple[Section, Deferred[Any]]]) -> None:
+    async def _serve(self, key: int, queue: deque[tuple[Section, Deferred[Any], float]]) -> None:
         # A loop and not a chain of locks: sections that end at once would be as many frames on the stack.
         while queue:
             # The lock is freed after each section, so that other processes have their turns in between.
             error = None if self._locks is None else await _take(self._locks, key)
-            section, answer = queue.popleft()
+            section, answer, asked_seconds = queue.popleft()
+            if asked_seconds and self._waited is not None:
+                self._waited(time.monotonic() - asked_seconds)
             if error is not None:
                 if not answer.called:
                     answer.errback(error)

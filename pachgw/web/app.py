@@ -22,7 +22,9 @@ from twisted.web.server import NOT_DONE_YET
 from werkzeug.routing import BaseConverter
 
 from pachgw.messages import ClientGone, RequestBody, RequestHead, Response
+from pachgw.metrics import Metrics
 from pachgw.web import respond
+from pachgw.web.accesslog import AccessLog
 from pachgw.web.admission import Capacity
 from pachgw.web.body import BrokenBody
 from pachgw.web.refusal import Refusal
@@ -101,6 +103,11 @@ class ErrorBoundary:
         if request.startedWriting:
             request.cut_connection()
             return
+        if refusal not in (Refusal.SLOW_DOWN, Refusal.INTERNAL):
+            # Of the one the site tells which limit it was, the other is no refusal.
+            request.site.metrics.refused.labels(refusal.name.lower()).inc()
+        if request.head.notes.error == "-":
+            request.head.notes.error = refusal.code
         try:
             response = self._render_error(request.head, refusal.code, refusal.message)
             self._send_now(request, replace(response, headers=response.headers + refusal.headers))
@@ -118,6 +125,10 @@ class ErrorBoundary:
         respond.send_bytes(request, response)
 
 
+def _no_probe(_: RequestHead) -> bool:
+    return False
+
+
 def make_site(
     handle: Handler,
     *,
@@ -129,6 +140,9 @@ def make_site(
     secret_parameters: frozenset[bytes] = SECRET_PARAMETERS,
     limits: Limits | None = None,
     capacity: Capacity | None = None,
+    access_log: AccessLog | None = None,
+    metrics: Metrics | None = None,
+    is_probe: Callable[[RequestHead], bool] = _no_probe,
 ) -> Site:
     """A site that has `handle` answer every request, whatever its method and target.
 
@@ -140,7 +154,8 @@ def make_site(
     connection is cut, and the log has a line. None means that it was not expected.
 
     Each answer carries the request's id in each of `id_headers` that it does not set itself. The values of
-    `secret_parameters` (names in lower case) in a query are not logged.
+    `secret_parameters` (names in lower case) in a query are not logged. A request that `is_probe` is handled
+    however many there are, and neither logged nor counted.
     """
     boundary = ErrorBoundary(handle, render_error, on_error)
     app = Klein()
@@ -164,5 +179,7 @@ def make_site(
         capacity=capacity or Capacity(),
         server_header=server_header,
         id_headers=id_headers,
-        secret_parameters=secret_parameters,
+        access_log=access_log or AccessLog(secret_parameters=secret_parameters),
+        metrics=metrics or Metrics(),
+        is_probe=is_probe,
     )

@@ -72,6 +72,7 @@ class Channel(HTTPChannel):
         super().connectionMade()
         if self.site.admission.is_full:
             # Not even told so.
+            self.site.metrics.refused.labels("all_connections").inc()
             self.abort()
             return
         self._keep_little_unsent()
@@ -338,6 +339,13 @@ class Channel(HTTPChannel):
     def _close(self) -> None:
         self._start_wait(Wait.FLUSH)
         self.loseConnection()
+
+    def loseConnection(self) -> None:
+        super().loseConnection()
+        # TLS would wait for the client to close too, which many a client does when it next wants to send.
+        # RFC 8446 §6.1: nobody has to wait. What lies ready is still sent.
+        if self.isSecure() and hasattr(self.transport, "transport"):
+            self.transport.transport.loseConnection()
 
     # Time.
 

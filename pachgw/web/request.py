@@ -72,10 +72,17 @@ class Request(server.Request):
         """Whether it is being handled; before, it is a head that is still arriving."""
         self.gone = False
         """Whether its connection is lost, or cut by us: nothing can be answered any more."""
+        self.is_probe = False
+        """Whether it only asks how the process is."""
         self.cut = False
         """Whether we cut the connection in mid-answer."""
         self.started_seconds = self.site.reactor.seconds()
         channel.head_begun()
+
+    @property
+    def received_bytes(self) -> int:
+        """Of the body, so far."""
+        return self.body.received if hasattr(self, "body") else 0
 
     # What the channel calls, in this order.
 
@@ -96,7 +103,8 @@ class Request(server.Request):
     def begin(self, command: bytes, target: bytes, version: bytes) -> None:
         """Handle the request, whose head is whole; its body may be still to come."""
         self._open(command, origin_form(target), version)
-        if not self.site.admits(self):
+        self.is_probe = self.site.is_probe(self.head)
+        if not self.is_probe and not self.site.admits(self):
             self.site.boundary.refuse(self, Refusal.SLOW_DOWN)
         elif is_routable(self.uri):
             self.process()

@@ -8,19 +8,18 @@ What happens on one connection is the channel's, what a request means is for the
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource
 
+from pachgw.metrics import Metrics
+from pachgw.web.accesslog import AccessLog
 from pachgw.web.admission import Admission, Capacity
 from pachgw.web.body import Pace
 from pachgw.web.channel import Channel
@@ -28,12 +27,12 @@ from pachgw.web.refusal import Refusal
 from pachgw.web.request import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
+
+    from pachgw.messages import RequestHead
 
 CLIENT_CLOSED_REQUEST = 499
 """The status that the log has for a request whose client went away (after nginx); it is never sent."""
-
-UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,19 +76,6 @@ class Boundary(Protocol):
         """Log an error that nobody expected, and answer as far as that is still possible."""
 
 
-def redact(raw_uri: bytes, secret: Iterable[bytes]) -> str:
-    """The request target fit for a log: values of the query parameters named in `secret` (lower case) left
-    out, bytes that do not print escaped."""
-    path, mark, query = raw_uri.partition(b"?")
-    fields = []
-    for field in query.split(b"&"):
-        name, equals, _ = field.partition(b"=")
-        hide = equals and unquote_to_bytes(name.replace(b"+", b" ")).strip().lower() in secret
-        fields.append(name + b"=..." if hide else field)
-    shown = path + mark + b"&".join(fields)
-    return UNPRINTABLE.sub(lambda match: b"\\x%02x" % match[0][0], shown).decode("ascii")
-
-
 class Site(server.Site):
     """Takes connections and knows what is alive on them."""
 
@@ -107,14 +93,19 @@ class Site(server.Site):
         capacity: Capacity,
         server_header: str | None,
         id_headers: tuple[str, ...],
-        secret_parameters: frozenset[bytes],
+        access_log: AccessLog,
+        metrics: Metrics,
+        is_probe: Callable[[RequestHead], bool],
     ) -> None:
         super().__init__(resource, timeout=limits.idle_seconds, reactor=reactor)
         self.boundary = boundary
         self.limits = limits
         self.server_header = server_header
         self.id_headers = id_headers
-        self.secret_parameters = secret_parameters
+        self.access_log = access_log
+        self.metrics = metrics
+        self.is_probe = is_probe
+        """Whether a request only asks how the process is: it is never too many, nor logged or counted."""
         self.admission: Admission[Channel, Request] = Admission(capacity)
         self.connections_changed: Callable[[], None] = lambda: None
         """Called when a connection has ended."""
@@ -122,7 +113,6 @@ class Site(server.Site):
         self._emptied: list[Deferred[None]] = []
         self.pace = Pace(clock=reactor, fast_bytes=limits.fast_body_bytes)
         self._date = (-1, b"")
-        self._access = Logger("pachgw.web.access")
 
     @property
     def connections(self) -> set[Channel]:
@@ -142,9 +132,14 @@ class Site(server.Site):
     def admits(self, request: Request) -> bool:
         """Whether the request may be handled, as much as there is to do already."""
         if request.channel.is_spare:
+            self.metrics.refused.labels("connections").inc()
             return False
         body = getattr(request, "body", None)
-        return self.admission.admit(request, body_bytes=0 if body is None else body.content_length)
+        if self.admission.admit(request, body_bytes=0 if body is None else body.content_length):
+            return True
+        over = len(self.requests) > self.admission.capacity.requests
+        self.metrics.refused.labels("requests" if over else "uploads").inc()
+        return False
 
     async def drain(self, timeout_seconds: float) -> int:
         """Let every live request end, and close every connection; call it when no new ones are accepted.
@@ -194,29 +189,23 @@ class Site(server.Site):
         self.admission.begun(request)
 
     def request_ended(self, request: Request) -> None:
-        """One line for the log: whom and what was answered, with which status, bytes and seconds."""
+        """Count the request, and log it."""
         self.admission.ended(request)
+        if request.is_probe:
+            return
         if request.gone and not request.cut:
-            status, outcome = CLIENT_CLOSED_REQUEST, " client gone"
+            status, outcome = CLIENT_CLOSED_REQUEST, "client gone"
         else:
-            status, outcome = request.code, " cut" if request.cut else ""
-        peer, method = request.head.peer, request.head.method or "-"
-        uri = redact(request.uri, self.secret_parameters)
+            status, outcome = request.code, "cut" if request.cut else ""
         seconds = self.reactor.seconds() - request.started_seconds
-        end = f"{status} {request.sentLength} {seconds:.3f} {request.request_id}{outcome}"
-        # Put together here: the logger takes 10 µs more for so many fields.
-        self._access.info(
-            "{line}",
-            line=f'{peer} "{method} {uri}" {end}',
-            peer=peer,
-            method=method,
-            uri=uri,
-            status=status,
-            sent=request.sentLength,
+        self.metrics.request_ended(
+            request.head.notes.action,
+            status,
             seconds=seconds,
-            request_id=request.request_id,
-            outcome=outcome,
+            received=request.received_bytes,
+            sent=request.sentLength,
         )
+        self.access_log.ended(request, status, seconds, outcome)
 
     def log(self, request: Any) -> None:
         # The base calls it at the end of each answer; its own line would have the raw target.

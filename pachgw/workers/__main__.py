@@ -11,8 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 
-from pachgw.workers.control import ORDER, READY, STOP, Control, LogToSupervisor
-from pachgw.workers.order import Order
+from pachgw.s3.openness import ServesEverybody
+from pachgw.workers.control import ASK, ORDER, READY, RENEW, RENEWED, STOP, TOLD, Control, LogToSupervisor
+from pachgw.workers.order import Handed, Order
 from pachgw.workers.serving import Serving
 from pachgw.workers.sockets import ListenError
 from pachgw.workers.values import from_json
@@ -49,6 +50,29 @@ class Worker:
         """In the reading thread."""
         if STOP in message:
             self._reactor.callFromThread(self._stop)
+        elif ASK in message:
+            self._reactor.callFromThread(self._tell, message[ASK])
+        elif RENEW in message:
+            self._reactor.callFromThread(self._renew, message)
+
+    def _renew(self, message: dict[str, Any]) -> None:
+        if self._stopping or self._serving is None:
+            return
+        renewed = Deferred.fromCoroutine(self._serving.renew(from_json(Handed, message[RENEW])))
+        renewed.addCallback(lambda _: self._control.send({RENEWED: message["number"]}))
+        renewed.addErrback(lambda failure: _log.failure("what was read again cannot be used", failure))
+
+    def _tell(self, number: int) -> None:
+        async def tell(serving: Serving) -> None:
+            report = await serving.report()
+            for snapshot in report.processes.values():
+                for metric in snapshot:
+                    self._control.send({TOLD: number, "metric": metric})
+            self._control.send({TOLD: number, "not_ready": report.not_ready})
+
+        if self._serving is not None:
+            telling = Deferred.fromCoroutine(tell(self._serving))
+            telling.addErrback(lambda failure: _log.failure("no metrics can be told", failure))
 
     def _stop(self) -> None:
         if self._stopping or self._serving is None:
@@ -60,7 +84,7 @@ class Worker:
 
     def _failed(self, failure: Failure) -> None:
         self.status = 1
-        if failure.check(ListenError, OSError):
+        if failure.check(ListenError, ServesEverybody, OSError):
             print(failure.value, file=sys.stderr, flush=True)
         else:
             failure.printTraceback(file=sys.stderr)
@@ -70,8 +94,8 @@ class Worker:
 def main() -> int:
     # A terminal sends them to the whole group, and so may who stops a service; the supervisor decides when
     # this process ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     control = Control()
     try:
         order = from_json(Order, control.receive()[ORDER])

@@ -8,16 +8,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import DeferredList, FirstError, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, maybeDeferred
 from twisted.logger import Logger, LogLevel, globalLogPublisher
 
 from pachgw.process import KeptProcess, Message
-from pachgw.workers.control import LOG, ORDER, STOP
-from pachgw.workers.order import Order
+from pachgw.workers.control import LOG, ORDER, RENEW, RENEWED, STOP
+from pachgw.workers.order import Handed, Order
 from pachgw.workers.shares import ABSENT, Shares
 from pachgw.workers.values import to_json
 
@@ -28,7 +28,20 @@ KILL_SECONDS = 5.0
 FIRST_DESCRIPTOR = 3
 """In a worker: after standard input, output and errors."""
 
+if TYPE_CHECKING:
+    from pachgw.metrics import Report
+    from pachgw.workers.asking import Asking
+
 _log = Logger("pachgw.workers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Renewal:
+    """One thing that the workers were handed while they run."""
+
+    waiting: set[int]
+    """The numbers of those that have not taken it yet."""
+    done: Deferred[None]
 
 
 class Crew:
@@ -45,6 +58,18 @@ class Crew:
             replace(listener, descriptor=FIRST_DESCRIPTOR + 1 + place)
             for place, listener in enumerate(order.listeners)
         )
+        self._order = replace(order, listeners=listeners, shares=FIRST_DESCRIPTOR)
+        # Imported now and not above: who has nobody to tell does without the library of metrics.
+        if order.config.metrics is not None:
+            from pachgw.workers.asking import Asking
+
+            self._asking: Asking | None = Asking(
+                count, reactor=reactor, say=lambda index, message: self._workers[index].say(message)
+            )
+        else:
+            self._asking = None
+        self._renewals: dict[int, _Renewal] = {}
+        self._last_renewal = 0
         self._workers = [
             KeptProcess(
                 command,
@@ -52,14 +77,12 @@ class Crew:
                 reactor=reactor,
                 log=_log,
                 complained=partial(_complained, index),
-                heard=partial(_heard, index),
-                ended=partial(self._shares.tell, index, ABSENT),
-                order={
-                    ORDER: to_json(replace(order, listeners=listeners, index=index, shares=FIRST_DESCRIPTOR))
-                },
+                heard=partial(self._heard, index),
+                ended=partial(self._ended, index),
+                order=self._order_of(index),
                 descriptors=(memory, *sockets),
                 parting={STOP: True},
-                kill_seconds=order.drain_seconds + KILL_SECONDS,
+                kill_seconds=order.config.drain_seconds + KILL_SECONDS,
             )
             for index in range(count)
         ]
@@ -79,6 +102,53 @@ class Crew:
             pids=", ".join(str(message["pid"]) for message in messages),
         )
 
+    def _order_of(self, index: int) -> Message:
+        return {ORDER: to_json(replace(self._order, index=index))}
+
+    async def renew(self, handed: Handed) -> None:
+        """Hand it to every worker that there is, and that there will be; returns when all of them have it."""
+        self._order = self._order.handing(handed)
+        self._last_renewal += 1
+        number = self._last_renewal
+        message = {RENEW: to_json(handed), "number": number}
+        waiting = {index for index, worker in enumerate(self._workers) if worker.say(message)}
+        for index, worker in enumerate(self._workers):
+            worker.order_from_now_on(self._order_of(index))
+        if waiting:
+            renewal = self._renewals[number] = _Renewal(waiting=waiting, done=Deferred())
+            await renewal.done
+
+    def _has(self, index: int, number: int) -> None:
+        """The worker has taken what came with this number, or will never."""
+        renewal = self._renewals.get(number)
+        if renewal is None:
+            return
+        renewal.waiting.discard(index)
+        if not renewal.waiting:
+            del self._renewals[number]
+            renewal.done.callback(None)
+
+    async def report(self) -> Report:
+        """What all workers tell of themselves. Only where the configuration has an endpoint for it."""
+        if self._asking is None:
+            raise RuntimeError("nobody was to ask")
+        return await self._asking.report()
+
+    def _ended(self, index: int) -> None:
+        self._shares.tell(index, ABSENT)
+        if self._asking is not None:
+            self._asking.ended(index, was_wanted=not self._workers[index].running)
+        for number in tuple(self._renewals):
+            self._has(index, number)
+
+    def _heard(self, index: int, message: Message) -> bool:
+        if RENEWED in message:
+            self._has(index, message[RENEWED])
+            return True
+        if self._asking is not None and self._asking.heard(index, message):
+            return True
+        return _logged(index, message)
+
     async def stop(self) -> None:
         """Have the workers let their requests end, and end; all at the same time."""
         await DeferredList([maybeDeferred(worker.stopService) for worker in self._workers])
@@ -94,7 +164,7 @@ def _complained(index: int, line: str) -> None:
     _log.info("{line}", line=line, log_system=_name(index))
 
 
-def _heard(index: int, message: Message) -> bool:
+def _logged(index: int, message: Message) -> bool:
     """An event of the worker's log becomes one of this process's, as it was and with the worker's name."""
     event = message.get(LOG)
     if event is None:

@@ -8,23 +8,37 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from pachgw import allocator
+from pachgw.config import Cluster, Config, SidecarBucket
+from pachgw.config.endpoints import is_local
 from pachgw.descriptors import for_connections, raise_limit
+from pachgw.messages import RequestBody, RequestHead, Response
+from pachgw.metrics import Metrics, Report
 from pachgw.pfs.client import GrpcPFS
+from pachgw.pfs.port import Sessions
+from pachgw.s3.auth.keyring import Keyring
 from pachgw.s3.cors import Cors, parse_cors
 from pachgw.s3.gateway import Gateway
 from pachgw.s3.keys import KeyEncoding
+from pachgw.s3.openness import Openness, ServesEverybody
 from pachgw.s3.request.domains import Domains
+from pachgw.s3.sidecar import FixedBucket, OwnSessions, Sidecar
+from pachgw.web.accesslog import AccessLog
 from pachgw.web.admission import Capacity
-from pachgw.web.app import make_site
-from pachgw.workers.order import Order
+from pachgw.web.app import SECRET_PARAMETERS, make_site
+from pachgw.workers.gauges import watch
+from pachgw.workers.health import STOPPING, Health, Probes
+from pachgw.workers.order import ACCESS_KEYS, CERTIFICATE, Handed, Order
 from pachgw.workers.shares import Share, Shares
 from pachgw.workers.sockets import Acceptor, speaking
+
+if TYPE_CHECKING:
+    from pachgw.web.tls import Certificates
 
 T = TypeVar("T")
 
@@ -44,6 +58,7 @@ class Serving:
         config = order.config
         self._order = order
         self._reactor = reactor
+        self._metrics = Metrics()
         self._digests = ThreadPool(minthreads=0, maxthreads=DIGEST_THREADS, name="pachgw-digests")
         capacity = Capacity(
             connections=for_connections(config.max_connections, raise_limit()), requests=config.max_requests
@@ -52,10 +67,13 @@ class Serving:
         self._pfs = GrpcPFS(
             order.pfs_address,
             reactor=reactor,
+            ca_certificates=_ca_certificates(config),
             uploads_bytes=config.transfer_memory_mib * MIB - downloads,
+            watch=self._metrics,
         )
+        domains = Domains(config.domains)
         self._gateway = Gateway(
-            self._pfs,
+            _sessions(config, self._pfs),
             offload=self._offload,
             reactor=reactor,
             cache_dir=config.cache_dir,
@@ -63,18 +81,36 @@ class Serving:
             key_encoding=KeyEncoding(config.key_encoding),
             abandoned_uploads_days=config.abandoned_uploads_days,
             cache_bytes=config.cache_memory_mib * MIB,
-            domains=Domains(config.domains),
+            domains=domains,
             download_bytes=downloads,
             downloads=capacity.downloads,
             cors=Cors() if order.cors is None else parse_cors(order.cors),
+            keyring=Keyring(only=config.access_keys_only),
+            openness=_openness(config, order.index),
+            sidecar=_sidecar(config),
+            metrics=self._metrics,
+        )
+        self._health = Health(
+            self._pfs,
+            token=config.backend.token if isinstance(config.backend, Cluster) else None,
+            reactor=reactor,
+            metrics=self._metrics,
+        )
+        self._probes = Probes(self._health, domains)
+        self._access_log = AccessLog(
+            config.access_log, path=config.access_log_file, secret_parameters=SECRET_PARAMETERS
         )
         self._site = make_site(
-            self._gateway.handle,
+            self._handle,
             reactor=reactor,
             render_error=self._gateway.refuse,
             on_error=self._gateway.explain,
             capacity=capacity,
+            access_log=self._access_log,
+            metrics=self._metrics,
+            is_probe=self._probes.is_probe,
         )
+        watch(self._metrics, site=self._site, pfs=self._pfs, pools={"digests": self._digests})
         self._share: Share | None = None
         if order.shares is not None:
             shares = Shares(order.shares, order.config.workers)
@@ -82,37 +118,125 @@ class Serving:
             self._site.connections_changed = self._share.changed
         self._acceptors: list[Acceptor] = []
         self._started = False
+        self._renewers: dict[str, Callable[[Handed], None]] = {
+            ACCESS_KEYS: lambda handed: self._gateway.reload_keys(*handed.texts)
+        }
+        if any(listener.tls for listener in order.listeners):
+            self._certificates = self._make_certificates()
+        for handed in order.handed:
+            self._renewers[handed.name](handed)
 
     async def start(self) -> None:
-        """Begin to serve. Raises ListenError."""
+        """Begin to serve. Raises ListenError, ServesEverybody."""
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         allocator.settle()
         for listener in self._order.listeners:
-            factory = await speaking(listener, self._site)
+            site = self._certificates.wrap(self._site, self._reactor) if listener.tls else self._site
+            factory = await speaking(listener, site)
             self._acceptors.append(
                 Acceptor(listener.descriptor, factory, reactor=self._reactor, share=self._share)
             )
+        self._access_log.open()
         self._started = True
         self._digests.start()
         self._pfs.start()
-        self._gateway.start()
+        try:
+            self._gateway.start()
+            await self._gateway.check_openness()
+        except (OSError, ServesEverybody):
+            # Threads that wait for work keep a process from ending.
+            await self.stop()
+            raise
         if self._share is not None:
             self._share.changed()
         for acceptor in self._acceptors:
             acceptor.start()
+        self._health.reason = ""
+
+    def _make_certificates(self) -> Certificates:
+        # Imported now and not above: who has no TLS does without these modules.
+        from pachgw.web.tls import Certificates, describe
+        from pachgw.workers.certificate import handed_pair
+
+        certificates = Certificates()
+
+        def serve(handed: Handed) -> None:
+            pair = handed_pair(handed)
+            certificates.serve(pair)
+            self._metrics.certificate_expiry.set(describe(pair).expires.timestamp())
+
+        self._renewers[CERTIFICATE] = serve
+        return certificates
+
+    async def renew(self, handed: Handed) -> None:
+        """Serve with this from now on, in the place of what had its name; what is under way goes on."""
+        self._renewers[handed.name](handed)
 
     async def stop(self) -> None:
         """Accept no more, let live requests end up to the limit, then stop what was started, last first."""
+        self._health.reason = STOPPING
         for acceptor in self._acceptors:
             acceptor.stop()
         if not self._started:
             return
+        self._started = False
         if self._share is not None:
             self._share.leave()
-        await self._site.drain(self._order.drain_seconds)
+        await self._site.drain(self._order.config.drain_seconds)
         await self._gateway.stop()
         await self._pfs.stop()
         self._digests.stop()
+        self._access_log.close()
+
+    async def report(self) -> Report:
+        """What this process tells of itself."""
+        not_ready = await self._health.why_not_ready()
+        return Report(processes={"gateway": self._metrics.snapshot()}, not_ready=not_ready)
+
+    async def _handle(self, head: RequestHead, body: RequestBody) -> Response:
+        if self._probes.is_probe(head):
+            return await self._probes.answer(head, body)
+        return await self._gateway.handle(head, body)
 
     async def _offload(self, function: Callable[..., T], /, *args: object) -> T:
         return await deferToThreadPool(self._reactor, self._digests, function, *args)
+
+
+def _openness(config: Config, index: int) -> Openness:
+    """Who could come while PFS has no auth, as the process of this number has to see it."""
+    if config.access_keys_only or all(map(is_local, config.listen)):
+        return Openness.CLOSED
+    if not config.serve_without_auth:
+        return Openness.REFUSED
+    # All that follows is a warning, and one process is enough for that.
+    return Openness.ALLOWED if index == 0 else Openness.CLOSED
+
+
+def _sidecar(config: Config) -> Sidecar | None:
+    """The fixed buckets, whose branches have been looked up by now; None: every branch is a bucket."""
+    if not config.is_sidecar:
+        return None
+    return Sidecar(
+        inputs=tuple(_fixed(bucket) for bucket in config.inputs),
+        output=None if config.output is None else _fixed(config.output),
+        readable=config.output_readable,
+    )
+
+
+def _fixed(bucket: SidecarBucket) -> FixedBucket:
+    return FixedBucket(name=bucket.name, repo=bucket.repo, commit=bucket.commit)
+
+
+def _sessions(config: Config, pfs: GrpcPFS) -> Sessions:
+    """Those of a sidecar's clients are the gateway's own."""
+    if not config.is_sidecar:
+        return pfs
+    return OwnSessions(pfs, config.backend.token if isinstance(config.backend, Cluster) else None)
+
+
+def _ca_certificates(config: Config) -> bytes | None:
+    """Whom the server of PFS is to be certified by; None: gRPC's own roots."""
+    backend = config.backend
+    if isinstance(backend, Cluster) and backend.ca_certificates is not None:
+        return backend.ca_certificates.encode()
+    return None

@@ -15,7 +15,6 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IReadDescriptor
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -28,6 +27,7 @@ FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 FULL_SECONDS = 0.5
 """How long connections are left waiting when this process, or the machine, can have no more."""
 
+TLS = "tls:"
 ANY_HOST = {"0.0.0.0", "::", ""}
 
 _log = Logger()
@@ -44,10 +44,12 @@ class Listener:
     descriptor: int
     """Of the process that has this value."""
     endpoint: str | None
-    """The endpoint description whose protocol lies between the socket and HTTP, as TLS does; None: nothing
-    does."""
+    """The endpoint description whose protocol lies between the socket and HTTP, as haproxy's does; None:
+    nothing does."""
     url: str
     """Where clients on this machine reach it; the description where it is no TCP port."""
+    tls: bool = False
+    """Whether clients speak TLS first, with the certificate that is handed to who serves."""
 
 
 class _S3(Factory):
@@ -68,6 +70,7 @@ class BoundSocket:
             descriptor=port.fileno(),
             endpoint=None if plain else description,
             url=_url(port, description),
+            tls=description.startswith(TLS),
         )
 
     async def close(self) -> None:
@@ -76,10 +79,12 @@ class BoundSocket:
 
 
 async def bind(description: str, reactor: Any) -> BoundSocket:
-    """The socket of a Twisted endpoint description, listening. Raises ListenError."""
+    """The socket of a Twisted endpoint description or of tls:PORT, listening. Raises ListenError."""
     factory = _S3()
+    # What follows tls: is what follows tcp:.
+    twisted = f"tcp:{description.removeprefix(TLS)}" if description.startswith(TLS) else description
     try:
-        port: Any = await serverFromString(reactor, description).listen(factory)
+        port: Any = await serverFromString(reactor, twisted).listen(factory)
         # The reactor has not looked at it yet.
         port.stopReading()
         if "backlog=" not in description:
@@ -103,10 +108,6 @@ class _Wrapping:
         self.factory = factory
         return self
 
-    def listenSSL(self, port: int, factory: Any, contextFactory: Any, *_: Any, **__: Any) -> _Wrapping:
-        self.factory = TLSMemoryBIOFactory(contextFactory, False, factory)
-        return self
-
 
 async def speaking(listener: Listener, factory: Any) -> Any:
     """The factory of the listener's connections, for what is to speak with them in the end.
@@ -118,7 +119,7 @@ async def speaking(listener: Listener, factory: Any) -> Any:
     wrapping: Any = _Wrapping()
     try:
         await serverFromString(wrapping, listener.endpoint).listen(factory)
-    except Exception as error:  # certificates that are gone, and whatever the parsers of endpoints raise
+    except Exception as error:  # whatever the parsers of endpoints raise
         raise ListenError(f"cannot listen on {listener.endpoint}: {error}") from error
     return wrapping.factory
 
@@ -207,5 +208,5 @@ def _url(port: IListeningPort, description: str) -> str:
     if not hasattr(address, "port"):
         return description
     host = "127.0.0.1" if address.host in ANY_HOST else address.host
-    scheme = "https" if description.startswith(("ssl:", "tls:")) else "http"
+    scheme = "https" if description.startswith(TLS) else "http"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{address.port}"

@@ -161,7 +161,7 @@ def test_a_client_that_goes_leaves_nothing(
             if sent and "Content-Length" not in framing:
                 wire.send(b"%x\r\n" % (2 * sent))
             wire.send(bytes(sent))
-        own.wait_for(rf'"PUT /{s.name}/{key}" 499 .* client gone', after=seen)
+        own.wait_for(rf'"PUT /{s.name}/{key} HTTP/1.1" 499 .* client gone', after=seen)
     assert s.state() == before
     _wait_until_no_temporary(own)
     assert s.state() == before
@@ -234,7 +234,7 @@ def test_slow_readers_hold_no_threads(own: Daemon, s: Bucket) -> None:
         expected = _noise(LARGE)
         assert wires[-1].read(LARGE) == expected
         assert wires[0].read(10 * MIB) == expected[: 10 * MIB]
-    gone = r'"GET /master.streams/large" 499 .* client gone'
+    gone = r'"GET /master.streams/large HTTP/1.1" 499 .* client gone'
     for _ in range(SLOW_READERS - 1):
         own.wait_for(gone, after=seen)
         seen = next(at for at, line in enumerate(own.log) if at >= seen and re.search(gone, line)) + 1

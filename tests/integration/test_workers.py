@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
 import os
 import random
 import re
 import signal
 import socket
-import ssl
 import subprocess
 import threading
 import time
@@ -18,7 +16,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from certificates import certificate
 from daemons import Daemon
 from raw import Answer, ask
 from wire import Closed, Wire
@@ -142,7 +139,7 @@ def test_one_worker_is_the_daemon_itself(tmp_path: Path) -> None:
     with Daemon(tmp_path, "--workers", "1") as daemon:
         assert set(daemon.child_pids) == {"pachgw.localpfs"}
         assert ask(daemon.s3_url, "GET", "/").status == 200
-        daemon.wait_for(r" \[pachgw\.web\.access#info\] 127\.0\.0\.1 \"GET /\" 200 ")
+        daemon.wait_for(r" \[pachgw\.web\.access#info\] 127\.0\.0\.1 .*\"GET / HTTP/1\.1\" 200 ")
         assert daemon.stop() == 0
 
 
@@ -191,29 +188,6 @@ def _ask_unix(path: Path) -> bytes:
         connection.connect(str(path))
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         return b"".join(iter(lambda: connection.recv(65536), b""))
-
-
-def test_tls_of_an_endpoint(tmp_path: Path) -> None:
-    key, public = certificate("localhost")
-    (tmp_path / "s3.pem").write_bytes(key + public)
-    options = ("--workers", "2", "--listen", f"ssl:0:interface=127.0.0.1:privateKey={tmp_path}/s3.pem")
-    trusting = ssl.create_default_context(cadata=public.decode())
-    with Daemon(tmp_path / "state", *options) as daemon:
-        port = int(daemon.wait_for(r"S3 listens on https://127\.0\.0\.1:(\d+)"))
-        served = set()
-        kept = []
-        while len(served) < 2:
-            connection = http.client.HTTPSConnection("localhost", port, timeout=SECONDS, context=trusting)
-            kept.append(connection)
-            connection.request("GET", "/")
-            answer = connection.getresponse()
-            assert answer.status == 200
-            answer.read()
-            served.add(worker_of(daemon, {"x-amz-request-id": answer.headers["x-amz-request-id"]}))
-            assert len(kept) < 40
-        for connection in kept:
-            connection.close()
-        assert daemon.stop() == 0
 
 
 # The log.

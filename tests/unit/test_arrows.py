@@ -19,7 +19,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "pachgw.allocator": (),
     "pachgw.descriptors": (),
     "pachgw.messages": ("pachgw.streams",),
-    "pachgw.config": (),
+    "pachgw.metrics": (),
+    "pachgw.config": ("pachgw.config",),
     "pachgw.__main__": ("pachgw.cli",),
     "pachgw.cli": (
         "pachgw.cli",
@@ -37,10 +38,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "pachgw.config",
         "pachgw.descriptors",
         "pachgw.pfs.client",
+        "pachgw.pfs.port",
         "pachgw.process",
         "pachgw.s3",
         "pachgw.web",
         "pachgw.workers",
+        *LEAVES,
     ),
     "pachgw.web": ("pachgw.web", *LEAVES),
     "pachgw.s3": ("pachgw.s3", "pachgw.pfs.port", *LEAVES),
@@ -54,6 +57,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "pachgw.process",
         *LEAVES,
     ),
+    "pachgw.monitor": ("pachgw.metrics",),
 }
 FOREIGN_TO_S3 = ("klein", "twisted.web", "grpc")
 

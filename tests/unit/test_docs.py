@@ -9,6 +9,8 @@ import botocore.session
 import pytest
 
 from pachgw.localpfs.tokensfile import parse_tokens
+from pachgw.s3.auth.keyring import parse_keyring
+from pachgw.s3.auth.permits import EVERYTHING, Permit
 from pachgw.s3.cors import parse_cors
 from pachgw.s3.errors import S3Error
 from pachgw.s3.gateway import ACTIONS
@@ -39,6 +41,18 @@ def test_the_tokens_file_is_one() -> None:
     assert [token.subject for token in file.tokens] == ["robot:ingest", "github:alice", "pach:root"]
     assert file.roles == (("pach:root", "SUPER"),)
     assert ("results", "allClusterUsers", "READER") in file.scopes
+
+
+def test_the_file_of_access_keys_is_one() -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", _text("security.md"), re.DOTALL)
+    keyring = parse_keyring(example, only=True)
+    assert len(keyring) == 2
+    ingest, dashboard = (keyring.identity_of(name) for name in ("ingest", "dashboard"))
+    assert ingest is not None
+    assert ingest.token
+    assert ingest.permit == EVERYTHING
+    assert dashboard is not None
+    assert dashboard.permit == Permit(buckets=("master.images", "*.logs-*"), read_only=True)
 
 
 def _actions() -> dict[str, str]:

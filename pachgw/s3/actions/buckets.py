@@ -14,7 +14,7 @@ from pachgw.pfs.port import (
     RepoNotFound,
     Scope,
 )
-from pachgw.s3.actions.commits import commit_to_read
+from pachgw.s3.actions.commits import commit_to_read, inspect_target
 from pachgw.s3.actions.conflicts import has_files
 from pachgw.s3.actions.uploads import forget_uploads
 from pachgw.s3.context import Call, writable_ref
@@ -34,8 +34,12 @@ def _xml(body: bytes) -> Response:
 
 
 async def list_buckets(call: Call) -> Response:
-    """S3 ListBuckets: every branch of every repo, by name. Raises InvalidArgument."""
+    """S3 ListBuckets: every branch of every repo that the access key is for, by name.
+
+    Raises InvalidArgument.
+    """
     params = parse_bucket_params(call.target.query)
+    permit = call.identity.permit
     repos = await call.pfs.list_repo()
     if not repos:
         # Without repos PFS answers without having looked at the token.
@@ -44,7 +48,7 @@ async def list_buckets(call: Call) -> Response:
         (bucket_name(repo.name, branch), repo.created)
         for repo in repos
         for branch in repo.branches
-        if not is_reserved(branch)
+        if not is_reserved(branch) and permit.sees(BucketRef(repo=repo.name, branch=branch))
     )
     return _xml(render_buckets(page_of(names, params, region=REGION)))
 
@@ -117,7 +121,7 @@ async def get_bucket_versioning(call: Call) -> Response:
 async def _inspect(call: Call) -> None:
     ref = call.ref()
     if ref.commit is None:
-        await call.pfs.inspect_branch(ref.repo, ref.branch)
+        await inspect_target(call.pfs, ref)
     else:
         await call.pfs.inspect_commit(ref.repo, await commit_to_read(call, ref))
 

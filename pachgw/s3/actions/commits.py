@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pachgw.pfs.port import PFS, FileInfo
 from pachgw.s3.context import Call
-from pachgw.s3.names import BucketRef
+from pachgw.s3.names import BucketRef, looks_like_commit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,17 @@ async def date_of(call: Call, repo: str, info: FileInfo) -> datetime:
     if call.head.header("if-unmodified-since") is None and call.head.header("if-modified-since") is None:
         return info.committed or call.shared.clock()
     return (await stamp(call, repo, info)).time
+
+
+async def inspect_target(pfs: PFS, ref: BucketRef) -> None:
+    """Return where the branch, or open commit, that writes go to is there.
+
+    Raises BranchNotFound, CommitNotFound.
+    """
+    if looks_like_commit(ref.branch):
+        await pfs.inspect_commit(ref.repo, ref.branch)
+    else:
+        await pfs.inspect_branch(ref.repo, ref.branch)
 
 
 async def commit_to_read(call: Call, ref: BucketRef) -> str:

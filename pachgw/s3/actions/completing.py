@@ -37,10 +37,11 @@ from pachgw.s3.actions.writes import in_turn
 from pachgw.s3.context import Call, writable_path, writable_ref
 from pachgw.s3.errors import S3Error, from_pfs
 from pachgw.s3.metadata.description import checksum_headers
-from pachgw.s3.metadata.records import Checksum, all_records_pattern, record_of_upload
+from pachgw.s3.metadata.records import all_records_pattern, record_of_upload
 from pachgw.s3.multipart.rules import Expected, ListedPart, choose_parts, parse_expected, whole_checksum
 from pachgw.s3.multipart.underway import KeptAlive, Work, pause
 from pachgw.s3.multipart.uploads import (
+    Completed,
     Part,
     Upload,
     group_path,
@@ -88,15 +89,6 @@ class _Job:
     expected: Expected
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Completed:
-    """The object that an upload made."""
-
-    etag: str
-    checksum: Checksum | None
-    version_id: str | None
-
-
 class _Overtaken(Exception):
     """Somebody else has ended the upload, or goes about it: look again."""
 
@@ -124,7 +116,7 @@ async def complete_multipart_upload(call: Call) -> Response:
     )
     uploads = call.shared.uploads
     turn = uploads.in_turn(ref.repo, job.upload_id, lambda: _complete(job))
-    work: Work[_Completed] = Work(uploads.reactor, turn)
+    work: Work[Completed] = Work(uploads.reactor, turn)
     try:
         has_ended = await work.wait(ANSWER_SECONDS)
     except BaseException:
@@ -143,7 +135,7 @@ async def complete_multipart_upload(call: Call) -> Response:
     return Response(status=200, headers=(XML,), body=alive)
 
 
-def _late(call: Call, declaration: bytes, work: Work[_Completed]) -> bytes:
+def _late(call: Call, declaration: bytes, work: Work[Completed]) -> bytes:
     """What the answer ends with."""
     try:
         document = _render(call, work.result())
@@ -155,7 +147,7 @@ def _late(call: Call, declaration: bytes, work: Work[_Completed]) -> bytes:
     return document.removeprefix(declaration)
 
 
-def _render(call: Call, done: _Completed) -> bytes:
+def _render(call: Call, done: Completed) -> bytes:
     scheme = "https" if call.head.secure else "http"
     location = f"{scheme}://{call.head.header('host') or ''}/{call.bucket}/{quote(call.key)}"
     return render_completed(location, call.bucket, call.key, done.etag, done.checksum)
@@ -168,7 +160,7 @@ def _without_checksums(head: RequestHead) -> RequestHead:
     return replace(head, headers=kept)
 
 
-async def _complete(job: _Job) -> _Completed:
+async def _complete(job: _Job) -> Completed:
     """In the upload's turn."""
     uploads, repo = job.call.shared.uploads, job.ref.repo
     waited = 0.0
@@ -198,7 +190,7 @@ async def _complete(job: _Job) -> _Completed:
             uploads.forget(repo, job.upload_id)
 
 
-async def _join_and_place(job: _Job, found: FoundUpload) -> _Completed:
+async def _join_and_place(job: _Job, found: FoundUpload) -> Completed:
     call, upload, info = job.call, found.upload, found.upload.info
     try:
         parts = await _choose(job, upload)
@@ -230,10 +222,13 @@ async def _join_and_place(job: _Job, found: FoundUpload) -> _Completed:
         with suppress(PFSError, _Overtaken):
             await _reopen(job, upload)
         raise
-    await _clean_up(job, found.commit)
-    return _Completed(
+    done = Completed(
         etag=etag_of(file.hash), checksum=checksum, version_id=None if commit is None else commit.id
     )
+    if call.shared.metadata.is_left_out(upload.repo):
+        call.shared.uploads.remember_completed(upload, done)
+    await _clean_up(job, found.commit)
+    return done
 
 
 async def _choose(job: _Job, upload: Upload) -> list[Part]:
@@ -360,9 +355,11 @@ async def _clean_up(job: _Job, commit: CommitInfo | None) -> None:
         _log.info("a completed upload stays in {repo}: {error}", repo=job.ref.repo, error=error)
 
 
-async def _find_completed(job: _Job) -> _Completed | None:
+async def _find_completed(job: _Job) -> Completed | None:
     """The object that this upload has made, found by its record; None where it has made none."""
     call, ref = job.call, job.ref
+    if call.shared.metadata.is_left_out(ref.repo):
+        return call.shared.uploads.completed(ref.repo, job.upload_id, branch=ref.branch, key=call.key)
     # Another gateway may have written the repo's first record just now.
     pattern = all_records_pattern(call.key)
     lines = await call.shared.metadata.read(call.pfs, ref.repo, pattern, anew=True)
@@ -383,6 +380,6 @@ async def _find_completed(job: _Job) -> _Completed | None:
         return None
     if commit is None:
         return None
-    return _Completed(
+    return Completed(
         etag=etag_of(record.file_hash), checksum=record.description.checksum, version_id=commit.id
     )

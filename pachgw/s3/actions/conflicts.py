@@ -8,10 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pachgw.pfs.port import PFS, CommitNotFound, FileInfo, NoHead, PathNotFound, PFSError
+from pachgw.pfs.port import (
+    PFS,
+    CommitNotFound,
+    CommitUnreadable,
+    FileInfo,
+    NoHead,
+    PathNotFound,
+    PFSError,
+)
 from pachgw.s3.actions.together import together
 from pachgw.s3.errors import S3Error, path_conflict
 from pachgw.s3.keys import ancestors
+from pachgw.s3.names import BucketRef
 from pachgw.s3.writing.heads import Heads
 
 
@@ -25,6 +34,8 @@ class Standing:
     """The file at the path, None where there is none."""
     is_open: bool = False
     """The head is an open commit: a write goes into it."""
+    is_unseen: bool = False
+    """PFS does not let anybody look: what is at the path is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,25 +53,27 @@ Seen = Standing | S3Error | PFSError
 
 
 async def check_path(
-    pfs: PFS, repo: str, branch: str, path: str, *, key: str, heads: Heads | None = None
+    pfs: PFS, ref: BucketRef, path: str, *, key: str, heads: Heads | None = None
 ) -> Standing:
     """What stands at the path; raises InvalidFilePath where a file there would hide or be hidden by others.
 
     To be trusted only until the next write to the branch. A directory without files below it is no conflict.
     Raises BranchNotFound.
     """
-    (seen,) = await look(repo, branch, [Spot(pfs=pfs, path=path, key=key)], heads or Heads())
+    (seen,) = await look(ref, [Spot(pfs=pfs, path=path, key=key)], heads or Heads())
     if isinstance(seen, Standing):
         return seen
     raise seen
 
 
-async def look(repo: str, branch: str, spots: Sequence[Spot], heads: Heads) -> list[Seen]:
+async def look(ref: BucketRef, spots: Sequence[Spot], heads: Heads) -> list[Seen]:
     """What stands at each of the paths, or the error of that one; as check_path.
 
     The spots are of one token. Each path is asked for by itself, directories above them once for all. With
-    others writing in between they may be of different commits.
+    others writing in between they may be of different commits. Of a pipeline's output that cannot be read
+    before it is finished nothing is known.
     """
+    repo, branch = ref.repo, ref.branch
     infos = await together(_inspect(spot.pfs, repo, branch, spot.path) for spot in spots)
     missing: dict[int, str] = {}
     results: list[Seen] = []
@@ -72,6 +85,8 @@ async def look(repo: str, branch: str, spots: Sequence[Spot], heads: Heads) -> l
             seen = Standing(commit=info.commit, file=None)
             if not spot.is_to_go:
                 missing[index] = info.commit or branch
+        elif isinstance(info, CommitUnreadable) and ref.is_output:
+            seen = Standing(commit=info.commit, file=None, is_open=True, is_unseen=True)
         elif not isinstance(info, NoHead):
             seen = info
         results.append(seen)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from pachgw.messages import Response
 from pachgw.pfs.port import NotAuthorized, NotFound, PathNotFound
+from pachgw.s3.actions.commits import inspect_target
 from pachgw.s3.actions.conflicts import Standing
 from pachgw.s3.actions.finding import Found, find_version, no_such_key
 from pachgw.s3.actions.grouping import check_target
@@ -16,7 +17,7 @@ from pachgw.s3.context import Call, writable_path, writable_ref
 from pachgw.s3.errors import S3Error
 from pachgw.s3.metadata.description import content_type_of, parse_description
 from pachgw.s3.metadata.records import Checksum, Description
-from pachgw.s3.names import BucketRef, parse_bucket
+from pachgw.s3.names import BucketRef
 from pachgw.s3.payload import checksums
 from pachgw.s3.payload.source import OFFLOAD_BYTES
 from pachgw.s3.request.copysource import CopySource, check_source_conditions, is_replaced, parse_copy_source
@@ -63,13 +64,13 @@ async def find_source(call: Call, source: CopySource) -> Found:
 
     Raises NoSuchKey, NoSuchVersion, NoSuchBucket, InvalidBucketName, AccessDenied, PreconditionFailed.
     """
-    ref = parse_bucket(source.bucket)
+    ref = call.shared.names(source.bucket)
     try:
         found = await find_version(call, ref, source.key, source.version_id)
     except NotAuthorized:
         # Of a missing repo PFS says in some calls that the token has no scope on it.
         try:
-            await call.pfs.inspect_branch(ref.repo, ref.branch)
+            await inspect_target(call.pfs, ref)
         except NotFound:
             raise await _no_such_bucket(call, source.bucket) from None
         raise
@@ -87,7 +88,7 @@ async def _no_such_bucket(call: Call, bucket: str) -> S3Error:
 
 def _is_itself(call: Call, ref: BucketRef, source: CopySource) -> bool:
     """Whether source and target are one; an older version is another."""
-    return parse_bucket(source.bucket) == ref and source.key == call.key and not source.version_id
+    return call.shared.names(source.bucket) == ref and source.key == call.key and not source.version_id
 
 
 def _for_key(description: Description, key: str, new_key: str) -> Description:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from pachgw.messages import Response
 from pachgw.pfs.port import CommitInfo, FileChange, FileInfo, NotAuthorized, Scope
+from pachgw.s3.actions.commits import inspect_target
 from pachgw.s3.actions.conflicts import Spot, Standing, look
 from pachgw.s3.actions.grouping import LOOKS, Wish, write_together
 from pachgw.s3.actions.placing import Change, place_all
@@ -48,7 +49,7 @@ async def delete_objects(call: Call) -> Response:
     ref = writable_ref(call)
     quiet, objects = parse_delete(await call.read_xml())
     # A missing bucket is an error of the request, not of each key.
-    await call.pfs.inspect_branch(ref.repo, ref.branch)
+    await inspect_target(call.pfs, ref)
     refused: dict[int, S3Error] = {}
     paths: dict[int, str] = {}
     for index, item in enumerate(objects):
@@ -113,14 +114,14 @@ async def _delete(
     """Delete the files at the paths, but for those refused, in one commit, if there are any.
 
     Returns the paths that are gone, and the commit that is their delete marker, where it can be told. Only
-    paths just seen as files are named to PFS, which takes a directory with all below it as readily. Raises
-    NotAuthorized.
+    paths just seen as files are named to PFS, which takes a directory with all below it as readily, but for
+    those of a pipeline's output where nothing can be seen. Raises NotAuthorized.
     """
     standings = await _look(call, ref, list(dict.fromkeys(paths.values())))
     chosen: dict[str, Standing] = {}
     for index, path in paths.items():
         standing = standings[path]
-        if not is_refused(index, standing.file) and standing.file is not None:
+        if not is_refused(index, standing.file) and (standing.file is not None or standing.is_unseen):
             chosen[path] = standing
     if not chosen:
         if not await call.pfs.authorize(ref.repo, Scope.WRITER):
@@ -140,7 +141,8 @@ async def _delete(
         for path, standing in chosen.items()
     ]
     placed = await place_all(call, ref, changes, write)
-    return frozenset(chosen), _marker(placed.commit)
+    # A pipeline's output has no versions.
+    return frozenset(chosen), None if ref.is_output else _marker(placed.commit)
 
 
 async def _look(call: Call, ref: BucketRef, paths: Sequence[str]) -> dict[str, Standing]:
@@ -150,9 +152,7 @@ async def _look(call: Call, ref: BucketRef, paths: Sequence[str]) -> dict[str, S
         for start in range(0, len(paths), LOOKUPS_AT_ONCE):
             some = paths[start : start + LOOKUPS_AT_ONCE]
             spots = [Spot(pfs=call.pfs, path=path, key=path, is_to_go=True) for path in some]
-            for path, seen in zip(
-                some, await look(ref.repo, ref.branch, spots, call.shared.heads), strict=True
-            ):
+            for path, seen in zip(some, await look(ref, spots, call.shared.heads), strict=True):
                 if not isinstance(seen, Standing):
                     raise seen
                 standings[path] = seen

@@ -66,7 +66,7 @@ async def write_together(wish: Wish) -> CommitInfo | None:
     member: Writer = Member(change=wish, path=wish.path, size=sum(map(len, wish.data)))
     branch = (ref.repo, ref.branch)
     commit: CommitInfo | None = await call.shared.gatherings.join(
-        branch, call.principal.access_key_id, member, _commit
+        branch, call.identity.token, member, _commit
     )
     return commit
 
@@ -83,12 +83,16 @@ async def check_target(call: Call, ref: BucketRef, key: str, path: str) -> Stand
 
     Raises what check_path does, PreconditionFailed, and NoSuchKey for If-Match.
     """
-    standing = await check_path(call.pfs, ref.repo, ref.branch, path, key=key, heads=call.shared.heads)
+    standing = await check_path(call.pfs, ref, path, key=key, heads=call.shared.heads)
     await _check_conditions(call, ref, key, standing)
     return standing
 
 
 async def _check_conditions(call: Call, ref: BucketRef, key: str, standing: Standing) -> None:
+    if standing.is_unseen and has_conditions(call.head.header):
+        raise S3Error(
+            "NotImplemented", "What is in the output cannot be seen before its pipeline has finished it."
+        )
     if standing.file is None:
         check_conditions_on_missing(call.head.header, key=key)
     else:
@@ -170,7 +174,7 @@ async def _look(members: Sequence[Writer]) -> list[Standing | Exception] | None:
         for member in members
     ]
     for _ in range(LOOKS):
-        seen = await look(ref.repo, ref.branch, spots, heads)
+        seen = await look(ref, spots, heads)
         # Which commit lacks what is missing and is to go counts for nothing.
         commits = {
             each.commit
@@ -210,7 +214,7 @@ async def _judged(
     for member, standing in standings:
         if member.is_refused:
             continue
-        if member.change.new is None and standing.file is None:
+        if member.change.new is None and standing.file is None and not standing.is_unseen:
             absent.append(member)
         else:
             ready.append((member, standing))

@@ -139,5 +139,5 @@ async def write_records(
     files += [File(path=record.path, data=record_line(record)) for record in records]
     removed = [record.path for record in instead_of]
     if files or removed:
-        writer = call.principal.access_key_id
+        writer = call.identity.token
         await call.shared.metadata.write(call.pfs, repo, writer=writer, files=files, removed=removed)

@@ -53,6 +53,7 @@ async def open_body(
         if not is_finished:
             return await _steady(call, repo, info, source, length)
         return _Begun(source) if begin else source
+    call.shared.small_objects.lookups.misses += 1
     data = await _read_small(await fetch(0, length), length)
     if length == info.size:
         call.shared.small_objects.keep(info.hash, data)

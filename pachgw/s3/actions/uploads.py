@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pachgw.messages import Response
-from pachgw.pfs.port import BranchInfo, BranchNotFound, CommitInfo, NotFound, Scope
-from pachgw.s3.actions.commits import check_commit
+from pachgw.pfs.port import BranchInfo, CommitInfo, NotFound, Scope
+from pachgw.s3.actions.commits import check_commit, inspect_target
 from pachgw.s3.actions.conflicts import check_path
 from pachgw.s3.actions.together import together
 from pachgw.s3.actions.writes import in_turn
@@ -60,7 +60,7 @@ async def create_multipart_upload(call: Call) -> Response:
 
     async def start() -> str:
         # Told now: after many bytes would be late.
-        await check_path(call.pfs, ref.repo, ref.branch, path, key=call.key)
+        await check_path(call.pfs, ref, path, key=call.key)
         return await call.pfs.start_commit(
             ref.repo, upload_branch(upload_id), description=upload_info_json(info)
         )
@@ -108,7 +108,7 @@ async def list_multipart_uploads(call: Call) -> Response:
         found = []
     else:
         if all(branch.name != ref.branch for branch in branches):
-            raise BranchNotFound(f"{ref.branch} of {ref.repo}")
+            await inspect_target(call.pfs, ref)
         found = [upload for upload in await _inspect_all(call, branches) if upload.info.branch == ref.branch]
         call.shared.uploads.sweep(call.pfs, ref.repo)
     page = build_uploads_page(found, params)
@@ -172,7 +172,7 @@ async def no_such_upload(call: Call, ref: BucketRef, upload_id: str) -> S3Error:
 
     Raises BranchNotFound, NotAuthenticated, AccessDenied for others.
     """
-    await call.pfs.inspect_branch(ref.repo, ref.branch)
+    await inspect_target(call.pfs, ref)
     if not await call.pfs.authorize(ref.repo, Scope.READER):
         raise S3Error("AccessDenied", "Access Denied.")
     return S3Error(

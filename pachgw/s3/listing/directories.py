@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from pachgw.metrics import Lookups
 from pachgw.pfs.port import PFS, Unavailable
 from pachgw.s3.listing.keytable import KeyTable, KeyTableBuilder
 from pachgw.s3.listing.ordering import InOrder
@@ -50,6 +51,7 @@ class Directories:
         self._has_stopped = False
         self.nbytes = 0
         """Bytes of all tables that are kept, TABLE_BYTES for each included."""
+        self.lookups = Lookups()
 
     def start(self) -> None:
         """Begin to put the shared files in order. After the daemon has forked."""
@@ -72,12 +74,16 @@ class Directories:
             raise Unavailable("the gateway is stopping")
         if (table := self._kept.get(name)) is not None:
             self._kept.move_to_end(name)
+            self.lookups.hits += 1
             return self._whole(name, table)
         if (reading := self._readings.get(name)) is not None:
+            self.lookups.shared += 1
             return reading.open(pfs, wants_all=wants_all, goes_on=goes_on)
         if (table := self.load(name)) is not None:
             self._keep(name, table)
+            self.lookups.shared += 1
             return self._whole(name, table)
+        self.lookups.misses += 1
         reading = self._readings[name] = Reading(
             name, pfs, keeper=self, places=self._places, reactor=self._reactor, offload=self._offload
         )

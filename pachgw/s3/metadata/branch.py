@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from pachgw.metrics import Lookups
 from pachgw.pfs.port import PFS, BranchNotFound, NoHead, RepoNotFound
 from pachgw.s3.processes.notices import Notices, State
 from pachgw.s3.reserved import METADATA_BRANCH
@@ -78,9 +79,12 @@ class MetadataBranches:
         notices: Notices | None = None,
         *,
         remembered_bytes: int = REMEMBERED_BYTES,
+        left_out: frozenset[str] = frozenset(),
     ) -> None:
         """`notices` are those of the processes that `turns` are shared with; of what was read at most
-        `remembered_bytes` are remembered."""
+        `remembered_bytes` are remembered. The branches of the repos `left_out` are neither read nor written:
+        nothing is there, and what is written is gone."""
+        self._left_out = left_out
         self._turns = turns
         self._remembered_bytes = remembered_bytes
         self._clock = clock
@@ -88,13 +92,25 @@ class MetadataBranches:
         self._missing: dict[str, tuple[datetime, State]] = {}
         self._reads: OrderedDict[tuple[str, str], _Read] = OrderedDict()
         self._reads_bytes = 0
+        self.lookups = Lookups()
         self._gathering: dict[tuple[str, Hashable], _Gathering] = {}
         self.first_write: Callable[[PFS, str, Hashable], None] = lambda pfs, repo, writer: None
         """Called once for each repo, after the first write to its branch."""
         self._written: set[str] = set()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is remembered."""
+        return self._reads_bytes
+
+    def is_left_out(self, repo: str) -> bool:
+        """Whether nothing is ever kept for this repo."""
+        return repo in self._left_out
+
     def is_known_missing(self, repo: str) -> bool:
-        """Whether the repo was just seen without the branch."""
+        """Whether the repo was just seen without the branch, or is left out."""
+        if self.is_left_out(repo):
+            return True
         missing = self._missing.get(repo)
         if missing is None:
             return False
@@ -108,7 +124,9 @@ class MetadataBranches:
         """
         read = self._reads.get((repo, pattern))
         if read is None or read.until <= self._clock() or read.state != self._notices.state(repo):
+            self.lookups.misses += 1
             return None
+        self.lookups.hits += 1
         return read.lines
 
     async def read(self, pfs: PFS, repo: str, pattern: str, *, anew: bool = False) -> bytes:
@@ -116,7 +134,7 @@ class MetadataBranches:
 
         `anew`: whatever is remembered of the branch.
         """
-        if self.is_known_missing(repo) and not anew:
+        if self.is_left_out(repo) or (self.is_known_missing(repo) and not anew):
             return b""
         state = self._notices.state(repo)
         try:
@@ -138,6 +156,8 @@ class MetadataBranches:
         stream: a commit on the branch costs the same for one file as for ten, and those of two streams
         collide. `writer` is whose rights `pfs` has: only writes of the same share a stream. Raises PFSError.
         """
+        if self.is_left_out(repo):
+            return
         done: Deferred[None] = Deferred()
         gathering = self._gathering.setdefault((repo, writer), _Gathering(pfs))
         gathering.files.extend(files)

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pachgw.pfs.port import PFS, CommitInfo, CommitNotFound, NotAuthorized, NotFound, PFSError
-from pachgw.s3.multipart.uploads import Upload, upload_time
+from pachgw.s3.multipart.uploads import Completed, Upload, upload_time
 from pachgw.s3.processes.notices import Notices, State
 from pachgw.s3.reserved import upload_branch, upload_id_of
 from pachgw.s3.turns import Turns
@@ -58,6 +58,7 @@ class OpenUploads:
         self._notices = notices or Notices()
         self._abandoned = timedelta(days=abandoned_days)
         self._uploads: OrderedDict[tuple[str, str], tuple[Upload, State]] = OrderedDict()
+        self._completed: OrderedDict[tuple[str, str, str, str], Completed] = OrderedDict()
         self._sweeping: set[Deferred[None]] = set()
 
     async def stop(self) -> None:
@@ -99,6 +100,17 @@ class OpenUploads:
 
     def forget(self, repo: str, upload_id: str) -> None:
         self._uploads.pop((repo, upload_id), None)
+
+    def remember_completed(self, upload: Upload, completed: Completed) -> None:
+        """For repos in which nothing is kept that tells of it: a request that comes again is answered so."""
+        info = upload.info
+        self._completed[upload.repo, upload.id, info.branch, info.key] = completed
+        if len(self._completed) > REMEMBERED:
+            self._completed.popitem(last=False)
+
+    def completed(self, repo: str, upload_id: str, *, branch: str, key: str) -> Completed | None:
+        """What this process has made of the upload, where that is remembered."""
+        return self._completed.get((repo, upload_id, branch, key))
 
     async def remove(self, pfs: PFS, repo: str, upload_id: str, commit: CommitInfo | None = None) -> None:
         """Remove the upload with all its parts; nothing there is no error. To be called in its turn.

@@ -18,7 +18,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pachgw.pfs.port import FileInfo
-from pachgw.s3.metadata.records import MAX_PARTS, Description, description_json, parse_description_json
+from pachgw.s3.metadata.records import (
+    MAX_PARTS,
+    Checksum,
+    Description,
+    description_json,
+    parse_description_json,
+)
 from pachgw.s3.payload.checksums import ALGORITHMS, digest_size
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"
@@ -70,6 +76,16 @@ class Upload:
     repo: str
     commit: str
     info: UploadInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """The object that an upload made."""
+
+    etag: str
+    """In quotes."""
+    checksum: Checksum | None
+    version_id: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from pachgw.metrics import Lookups
 from pachgw.pfs.port import hash_of_object
 
 SMALL_BYTES = 64 * 1024
@@ -25,11 +26,14 @@ class SmallObjects:
         self._kept: OrderedDict[bytes, bytes] = OrderedDict()
         self.nbytes = 0
         """Bytes of all files that are kept, ENTRY_BYTES for each included."""
+        self.lookups = Lookups()
+        """Misses are counted by who then reads the file."""
 
     def get(self, file_hash: bytes) -> bytes | None:
         """The file's bytes, None where they are not kept."""
         data = self._kept.get(file_hash)
         if data is not None:
+            self.lookups.hits += 1
             self._kept.move_to_end(file_hash)
         return data
 

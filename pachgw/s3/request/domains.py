@@ -31,7 +31,7 @@ class Domains:
         """
         if host is None or not self._names:
             return None
-        host = _PORT.sub("", host).rstrip(".")
+        host = _without_port(host)
         lower = host.lower()
         for name in self._names:
             if lower == name:
@@ -40,9 +40,22 @@ class Domains:
                 return host[: -len(name) - 1]
         return None
 
+    def has(self, name: str) -> bool:
+        """Whether the host is one of the domains or below one; as host_name() gives it."""
+        return any(name == own or name.endswith("." + own) for own in self._names)
+
     def target_of(self, head: RequestHead) -> Target:
         """What the request is aimed at. Raises as parse_target."""
         return parse_target(head.raw_uri, host_bucket=self.bucket_of(head.header("host")))
+
+
+def host_name(host: str) -> str:
+    """The name or address of a Host header, in lower case, without the port."""
+    return _without_port(host).lower()
+
+
+def _without_port(host: str) -> str:
+    return _PORT.sub("", host).rstrip(".")
 
 
 def object_url(head: RequestHead, target: Target, key: str) -> str:

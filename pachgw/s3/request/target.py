@@ -89,7 +89,8 @@ def parse_query(raw: bytes) -> Query:
     for pair in raw.split(b"&"):
         if pair:
             name, _, value = pair.replace(b"+", b" ").partition(b"=")
-            pairs.append((_decode(name), _decode(value)))
+            # The value may be an access key, which no error shows.
+            pairs.append((_decode(name), _decode(value, shown=name + b"=")))
     return Query(tuple(pairs))
 
 
@@ -105,15 +106,15 @@ def check_key_length(key: str) -> None:
         )
 
 
-def _decode(raw: bytes) -> str:
+def _decode(raw: bytes, *, shown: bytes | None = None) -> str:
     if b"%" in raw:
         if _BAD_ESCAPE.search(raw):
-            raise _invalid_uri(raw)
+            raise _invalid_uri(raw if shown is None else shown)
         raw = _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), raw)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise _invalid_uri(raw) from None
+        raise _invalid_uri(raw if shown is None else shown) from None
 
 
 def _invalid_uri(raw: bytes) -> S3Error:

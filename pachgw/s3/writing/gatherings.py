@@ -39,8 +39,11 @@ class Gatherings(Generic[C, R]):
         members: int = GROUP_MEMBERS,
         group_bytes: int = GROUP_BYTES,
         waiting_bytes: int = WAITING_BYTES,
+        together: Callable[[int], None] | None = None,
     ) -> None:
+        """`together` is told how many go with each group."""
         self._turns = turns
+        self._together = together
         self._members = members
         self._group_bytes = group_bytes
         self._waiting_bytes = waiting_bytes
@@ -117,6 +120,8 @@ class Gatherings(Generic[C, R]):
             del self._gatherings[name]
         if not members:
             return
+        if self._together is not None:
+            self._together(len(members))
         try:
             await commit(members)
         except BaseException as error:

@@ -84,9 +84,9 @@ def render_location(region: str) -> bytes:
     return document("LocationConstraint", escape(region))
 
 
-def render_versioning(status: str) -> bytes:
-    """The answer of GetBucketVersioning; `status` is Enabled or Suspended."""
-    return document("VersioningConfiguration", element("Status", status))
+def render_versioning(status: str | None) -> bytes:
+    """The answer of GetBucketVersioning; `status` is Enabled or Suspended, None where it never was set."""
+    return document("VersioningConfiguration", "" if status is None else element("Status", status))
 
 
 def render_list_objects(bucket: str, params: ListParams, page: Page) -> bytes:

@@ -185,9 +185,10 @@ def test_late_failure_cuts_the_connection(
     assert len(log.failures()) == 1
     w.lose()
     assert w.take() == b""
-    assert [line.split('" ')[1] for line in log.lines()] == [
-        f"200 3 0.000 {w.calls[0].head.request_id} cut",
-    ]
+    (line,) = log.lines()
+    assert line.split('" ')[1].startswith("200 3 ")
+    assert line.endswith(" cut")
+    assert w.calls[0].head.request_id in line
     assert w.site.live_requests == 0
     assert w.clock.getDelayedCalls() == []
 

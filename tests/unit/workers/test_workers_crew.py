@@ -20,7 +20,7 @@ from pachgw.config import Cluster, Config
 from pachgw.process import ProcessError
 from pachgw.workers import crew as crew_module
 from pachgw.workers.crew import Crew
-from pachgw.workers.order import Order
+from pachgw.workers.order import Handed, Order
 from pachgw.workers.shares import ABSENT, Shares
 from pachgw.workers.sockets import Listener
 
@@ -75,7 +75,7 @@ class CrewTest(TestCase):
     def log(self) -> list[str]:
         return [eventAsText(event, includeTimestamp=False) for event in self.events]
 
-    def crew(self, script: str, *, workers: int = 2, drain_seconds: float = 10) -> Crew:
+    def crew(self, script: str, *, workers: int = 2, drain_seconds: int = 10) -> Crew:
         path = self.directory / "worker.py"
         path.write_text(textwrap.dedent(BEGIN) + script, encoding="utf-8")
         config = Config(
@@ -84,6 +84,7 @@ class CrewTest(TestCase):
             key_encoding="percent",
             cache_dir=None,
             workers=workers,
+            drain_seconds=drain_seconds,
         )
         self.read, self.write = os.pipe()
         self.addCleanup(os.close, self.read)
@@ -94,7 +95,6 @@ class CrewTest(TestCase):
             cors=None,
             shared_dir=None,
             listeners=(Listener(descriptor=self.write, endpoint=None, url="http://x"),),
-            drain_seconds=drain_seconds,
         )
         made = Crew(order, reactor=reactor, command=(sys.executable, str(path)))
         self.stopped = False
@@ -170,6 +170,46 @@ class CrewTest(TestCase):
     async def _pids(self) -> list[int]:
         (line,) = [line for line in self.log if "workers serve, pids" in line]
         return [int(pid) for pid in line.rpartition("pids ")[2].split(", ")]
+
+    async def test_what_is_renewed_is_told_to_all_and_waited_for(self) -> None:
+        made = self.crew(
+            "ready()\n"
+            "for line in sys.stdin:\n"
+            "    message = json.loads(line)\n"
+            "    if 'stop' in message:\n"
+            "        break\n"
+            "    send(log={'time': 1, 'level': 'info', 'namespace': 'test', 'text': 'had ' + line.strip()})\n"
+            "    send(renewed=message['number'])\n"
+        )
+        await made.start()
+        for text in ("first", "second"):
+            await made.renew(Handed(name="keys", texts=(text,)))
+            # Not before every one has taken it.
+            had = [line for line in self.log if "had " in line and f'"{text}"' in line]
+            assert {line[:9] for line in had} == {"[worker 1", "[worker 2"}
+
+    async def test_one_that_dies_is_not_waited_for_and_the_next_has_what_is_newest(self) -> None:
+        taken = self.logged("of worker 1: newest")
+        made = self.crew(
+            "texts = [one['texts'] for one in order['handed'] if one['name'] == 'keys']\n"
+            "log(f'of worker {index + 1}: {texts[0][0] if texts else None}')\n"
+            "ready()\n"
+            "for line in sys.stdin:\n"
+            "    message = json.loads(line)\n"
+            "    if 'stop' in message:\n"
+            "        break\n"
+            "    if index == 0:\n"
+            "        os.kill(os.getpid(), signal.SIGKILL)\n"
+            "    send(renewed=message['number'])\n"
+        )
+        await made.start()
+        await made.renew(Handed(name="keys", texts=("newest",)))
+        await taken
+
+    async def test_what_nobody_asked_for_is_no_answer(self) -> None:
+        made = self.crew("send(renewed=7)\n" + SERVE, workers=1)
+        await made.start()
+        assert not made._renewals
 
     async def test_one_that_takes_too_long_is_killed(self) -> None:
         self.patch(crew_module, "KILL_SECONDS", 0.1)

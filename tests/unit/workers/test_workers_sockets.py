@@ -269,3 +269,19 @@ def _backlog(descriptor: int) -> int:
         info = same.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
     most: int = struct.unpack_from("=8B6I", info)[-1]
     return most
+
+
+class Secure(TestCase):
+    async def test_tls_is_a_tcp_socket_whose_listener_says_so(self) -> None:
+        bound = await bind("tls:0:interface=127.0.0.1:backlog=7", reactor)
+        self.addCleanup(bound.close)
+        assert bound.listener.tls
+        assert bound.listener.endpoint is None
+        assert bound.listener.url.startswith("https://127.0.0.1:")
+
+    async def test_one_that_is_taken_is_told_as_it_was_given(self) -> None:
+        bound = await bind("tls:0:interface=127.0.0.1", reactor)
+        self.addCleanup(bound.close)
+        port = bound.listener.url.rpartition(":")[2]
+        with pytest.raises(ListenError, match=rf"^cannot listen on tls:{port}:interface=127\.0\.0\.1: "):
+            await bind(f"tls:{port}:interface=127.0.0.1", reactor)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pachgw.config import Cluster, Config, Embedded, load
-from pachgw.workers.order import Order
+from pachgw.workers.order import Handed, Order
 from pachgw.workers.sockets import Listener
 from pachgw.workers.values import from_json, to_json
 
@@ -44,11 +44,16 @@ orders = st.builds(
     cors=st.none() | texts,
     shared_dir=st.none() | paths,
     listeners=st.lists(
-        st.builds(Listener, descriptor=st.integers(0), endpoint=st.none() | texts, url=texts), max_size=3
+        st.builds(
+            Listener, descriptor=st.integers(0), endpoint=st.none() | texts, url=texts, tls=st.booleans()
+        ),
+        max_size=3,
     ).map(tuple),
     index=st.integers(0, 255),
     shares=st.none() | st.integers(0),
-    drain_seconds=st.floats(0, 100),
+    handed=st.lists(
+        st.builds(Handed, name=texts, texts=st.lists(texts, max_size=3).map(tuple)), max_size=3
+    ).map(tuple),
 )
 
 
