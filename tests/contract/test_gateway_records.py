@@ -59,6 +59,11 @@ class HookedPFS:
         self._owner.calls.append(name)
         return getattr(self._pfs, name)
 
+    @property
+    def spent(self) -> Any:
+        # Tells of calls, and is none.
+        return self._pfs.spent
+
     async def put_file(self, repo: str, branch: str) -> Any:
         owner = self._owner
         owner.calls.append(f"put_file {'record' if branch == METADATA_BRANCH else 'data'}")
