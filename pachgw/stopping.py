@@ -7,6 +7,7 @@ on waiting whatever comes next.
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -20,7 +21,7 @@ class StopSignals:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._twisted_on_interrupt: Any = None
+        self._twisted_on_interrupt: Callable[[int, FrameType | None], Any] = signal.default_int_handler
 
     def install(self) -> None:
         """Take the place of the reactor's handlers once it has set them; does nothing where it sets none."""
@@ -29,9 +30,12 @@ class StopSignals:
     def _install(self) -> None:
         if signal.getsignal(signal.SIGTERM) in {signal.SIG_DFL, signal.SIG_IGN}:
             return
-        self._twisted_on_interrupt = signal.getsignal(signal.SIGINT)
         signal.signal(signal.SIGTERM, self._terminate)
-        signal.signal(signal.SIGINT, self._interrupt)
+        on_interrupt = signal.getsignal(signal.SIGINT)
+        # A shell that starts it in the background has it ignore Ctrl-C.
+        if callable(on_interrupt):
+            self._twisted_on_interrupt = on_interrupt
+            signal.signal(signal.SIGINT, self._interrupt)
 
     def _terminate(self, _number: int, _frame: FrameType | None) -> None:
         self._next_one_ends()
@@ -46,7 +50,8 @@ class StopSignals:
     @staticmethod
     def _next_one_ends() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def _stop(self) -> None:
         if self._reactor.running:

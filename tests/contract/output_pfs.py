@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""A gRPC server before a real PFS that lets nobody read one commit, as with pipelines' outputs."""
-=======
 """A gRPC server before a real PFS that lets nobody read one commit, as Pachyderm does with open outputs."""
->>>>>>> issue7
 
 from __future__ import annotations
 

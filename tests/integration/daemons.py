@@ -49,6 +49,8 @@ class Daemon:
         )
         self._process = subprocess.Popen(
             [
+                # Tests in the background of a shell would have it ignore Ctrl-C.
+                *("env", "--default-signal=INT"),
                 str(Path(sys.executable).parent / "twistd"),
                 "--nodaemon",
                 "--pidfile=",

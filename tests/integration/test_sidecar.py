@@ -6,10 +6,6 @@ import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
-<<<<<<< HEAD
-from datetime import UTC, datetime
-=======
->>>>>>> issue7
 from pathlib import Path
 
 import pytest
@@ -87,11 +83,8 @@ def test_inputs_are_read_only_at_their_commit(job: Job, tmp_path: Path) -> None:
         answer = s3.get_object(Bucket="in", Key="a")
         assert (answer["Body"].read(), "VersionId" in answer) == (b"old a", False)
         assert s3.head_object(Bucket="in", Key="d/b")["ContentLength"] == 1
-<<<<<<< HEAD
-=======
         listed = s3.list_objects_v2(Bucket="in")["Contents"]
         assert {entry["LastModified"].replace(microsecond=0) for entry in listed} == {answer["LastModified"]}
->>>>>>> issue7
         assert s3.get_object(Bucket="in", Key="a", Range="bytes=1-2")["Body"].read() == b"ld"
         assert _refused(s3.get_object, Bucket="in", Key="c") == (404, "NoSuchKey")
         s3.head_bucket(Bucket="in")
@@ -421,17 +414,3 @@ def test_the_rights_are_the_pipelines(tmp_path: Path) -> None:
         admin.finish("edges", written)
         assert set(admin.files("edges", written)) == {f"/{name}{n}" for name in "km" for n in range(4)}
         admin.close()
-<<<<<<< HEAD
-
-
-def test_its_times_are_those_of_its_commit(job: Job, tmp_path: Path) -> None:
-    with job.pipeline.sidecar(tmp_path, *job.options) as daemon:
-        s3 = s3_client(daemon.s3_url)
-        modified = s3.head_object(Bucket="in", Key="a")["LastModified"]
-        assert modified <= datetime.now(UTC)
-        assert {
-            entry["LastModified"].replace(microsecond=0)
-            for entry in s3.list_objects_v2(Bucket="in")["Contents"]
-        } == {modified}
-=======
->>>>>>> issue7

@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -146,7 +147,15 @@ def test_one_worker_is_the_daemon_itself(tmp_path: Path) -> None:
 def test_without_the_option_there_is_one_for_each_core(tmp_path: Path) -> None:
     core = min(os.sched_getaffinity(0))
     arguments = ["--state-dir", str(tmp_path), "--listen", "tcp:0:interface=127.0.0.1"]
-    command = ["taskset", "--cpu-list", str(core), "twistd", "--nodaemon", "--pidfile=", "pachgw", *arguments]
+    twistd = ("--nodaemon", "--pidfile=", "pachgw")
+    command = [
+        "taskset",
+        "--cpu-list",
+        str(core),
+        str(Path(sys.executable).parent / "twistd"),
+        *twistd,
+        *arguments,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         log = []
