@@ -46,13 +46,18 @@ ENVIRONMENTS = PACHYDERM_PYTHON=$(CURDIR)/$(PACHYDERM)/python S3_CLIENTS=$(CURDI
 run: $(BIN)/.installed ## build what is needed and serve S3 on port 30600; ARGS="..." are the daemon's options
 	exec $(BIN)/twistd --nodaemon --pidfile= pachgw $(ARGS)
 
+# What takes as long as the rest of tests/integration.
+OF_THE_STORE := $(wildcard tests/integration/test_store_*.py tests/integration/test_command_*.py)
+FIRST_HALF = tests/contract tests/property tests/unit $(OF_THE_STORE)
+SECOND_HALF = $(filter-out $(OF_THE_STORE),$(wildcard tests/integration/test_*.py))
+
 test: check $(PACHYDERM)/.installed ## lint, types, and every test but the long ones; TESTS="..." names some
 ifeq ($(TESTS),tests)
 	@# Two halves side by side, since each mostly waits; what the second says comes when the first has ended.
-	$(ENVIRONMENTS) $(BIN)/python -m pytest -m "not long" -o cache_dir=.pytest_cache/integration \
-		tests/integration > $(VENV)/integration.log 2>&1 & half=$$!; \
-	$(ENVIRONMENTS) $(BIN)/python -m pytest -m "not long" tests/contract tests/property tests/unit; first=$$?; \
-	wait $$half; second=$$?; cat $(VENV)/integration.log; exit $$((first | second))
+	$(ENVIRONMENTS) $(BIN)/python -m pytest -m "not long" -o cache_dir=.pytest_cache/second \
+		$(SECOND_HALF) > $(VENV)/second.log 2>&1 & half=$$!; \
+	$(ENVIRONMENTS) $(BIN)/python -m pytest -m "not long" $(FIRST_HALF); first=$$?; \
+	wait $$half; second=$$?; cat $(VENV)/second.log; exit $$((first | second))
 else
 	$(ENVIRONMENTS) $(BIN)/python -m pytest -m "not long" $(TESTS)
 endif
