@@ -395,12 +395,11 @@ def test_a_backup_waits_for_the_collection_of_garbage(state: Path, folder: Path,
     with (state / "gc.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with subprocess.Popen(
-            [*COMMAND, "backup", "--state-dir", state, folder / "copy"],
+            # A shell that runs the tests in the background has it ignored, and what it starts inherits that.
+            ["env", "--default-signal=INT", *COMMAND, "backup", "--state-dir", state, folder / "copy"],
             env=environment(),
             stderr=subprocess.PIPE,
             text=True,
-            # A shell that runs the tests in the background has it ignored, and what it starts inherits that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         ) as process:
             try:
                 assert process.stderr is not None
