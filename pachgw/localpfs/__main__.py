@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 from pachgw import allocator
+from pachgw.localpfs import gonecallers
 from pachgw.localpfs.server import LocalPFSServer, StartError
 
 _GRACE_SECONDS = 2.0
@@ -34,6 +35,7 @@ def main() -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    gonecallers.say_in_a_line()
     _raise_file_limit()
     allocator.settle()
     sys.setswitchinterval(_SWITCH_SECONDS)

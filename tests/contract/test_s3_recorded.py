@@ -68,7 +68,7 @@ def stage(state: Path, *options: str, admin: str | None = None) -> Iterator[Stag
     with Daemon(state, "--pfs-listen", "127.0.0.1:0", *options) as daemon:
         with grpc.insecure_channel(daemon.pfs_address.removeprefix("grpc://")) as channel:
             yield Stage(daemon, channel, admin=admin)
-        assert not [line for line in daemon.log if "Traceback" in line]
+        assert not daemon.tracebacks
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One daemon with an embedded PFS for all tests that only need buckets of their own."""
     with Daemon(tmp_path_factory.mktemp("state"), "--pfs-listen", "127.0.0.1:0") as running:
         yield running
-    assert not [line for line in running.log if "Traceback" in line]
+    assert not running.tracebacks
 
 
 @pytest.fixture

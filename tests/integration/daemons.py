@@ -113,6 +113,12 @@ class Daemon:
         return found[0]
 
     @property
+    def tracebacks(self) -> list[str]:
+        """What the log has of tracebacks, each with the lines around it; a daemon at work has none."""
+        places = [place for place, line in enumerate(self.log) if "Traceback" in line]
+        return ["\n".join(self.log[max(place - 2, 0) : place + 40]) for place in places]
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid

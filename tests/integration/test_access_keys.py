@@ -64,7 +64,7 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             whole.put_object(Bucket=bucket, Key="k", Body=b"data")
         yield running
         _CLIENTS.clear()
-        assert not [line for line in running.log if "Traceback" in line]
+        assert not running.tracebacks
 
 
 _CLIENTS: dict[tuple[str, ...], object] = {}
@@ -361,7 +361,7 @@ def test_only_these_keys_and_they_change(tmp_path: Path) -> None:
             daemon.wait_for(f"worker {number} serves again", after=after)
         for _ in range(4):
             assert (status(daemon, "second"), status(daemon, "first")[1]) == ((200, ""), "InvalidAccessKeyId")
-        assert not [line for line in daemon.log if "Traceback" in line]
+        assert not daemon.tracebacks
         shown = "\n".join(daemon.log)
         for secret in (TOKEN, "no-such-token-at-all", *map(secret_of, ("first", "second", "stale"))):
             assert secret not in shown

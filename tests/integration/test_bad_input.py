@@ -378,7 +378,7 @@ def strict(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     directory: Path = tmp_path_factory.mktemp("strict")
     with Daemon(directory, "--pachd", daemon.pfs_address, "--key-encoding", "strict") as running:
         yield running
-        assert not [line for line in running.log if "Traceback" in line]
+        assert not running.tracebacks
 
 
 @pytest.mark.parametrize(

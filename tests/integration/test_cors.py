@@ -42,7 +42,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
             s3.create_bucket(Bucket=bucket)
             s3.put_object(Bucket=bucket, Key="k", Body=b"data")
         yield running
-        assert not [line for line in running.log if "Traceback" in line]
+        assert not running.tracebacks
 
 
 def preflight(daemon: Daemon, target: str, **headers: str) -> Answer:

@@ -54,7 +54,7 @@ def _pair(directory: Path) -> Iterator[Pair]:
     ):
         yield Pair(pfs, gateway)
         # Only an answer that broke off is an error of the gateway's log.
-        assert not [line for line in gateway.log if "Traceback" in line]
+        assert not gateway.tracebacks
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Daemon]
             for other in others:
                 other.stop()
     for daemon in (first, *others):
-        assert not [line for line in daemon.log if "Traceback" in line]
+        assert not daemon.tracebacks
 
 
 def shared_by(daemon: Daemon) -> Path:

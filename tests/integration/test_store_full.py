@@ -231,7 +231,7 @@ def test_put_object_on_a_full_disk(disk: Path) -> None:
         (disk / "ballast").unlink()
         s3.put_object(Bucket="master.r", Key="again", Body=NOISE[:1_000_000])
         assert s3.get_object(Bucket="master.r", Key="again")["Body"].read() == NOISE[:1_000_000]
-        assert not [line for line in daemon.log if "Traceback" in line]
+        assert not daemon.tracebacks
 
 
 def _limit_files() -> None:

@@ -35,7 +35,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A daemon whose memory, threads and files nobody else uses."""
     with Daemon(tmp_path_factory.mktemp("streaming"), "--pfs-listen", "127.0.0.1:0") as running:
         yield running
-    assert not [line for line in running.log if "Traceback" in line]
+    assert not running.tracebacks
 
 
 @pytest.fixture(scope="module")

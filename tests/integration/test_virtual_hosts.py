@@ -25,7 +25,7 @@ def hosting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with Daemon(tmp_path_factory.mktemp("hosting"), *options) as running:
         assert ask(running.s3_url, "PUT", f"/{BUCKET}", body=b"").status == 200
         yield running
-        assert not [line for line in running.log if "Traceback" in line]
+        assert not running.tracebacks
 
 
 def at(daemon: Daemon, host: str, method: str, target: str, **words: object) -> Answer:

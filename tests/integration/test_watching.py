@@ -42,7 +42,7 @@ def watched(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         assert ask(running.daemon.s3_url, "PUT", f"/{BUCKET}", body=b"").status == 200
         assert ask(running.daemon.s3_url, "PUT", f"/{BUCKET}/first", body=b"1").status == 200
         yield running
-        assert not any("Traceback" in line for line in running.daemon.log)
+        assert not running.daemon.tracebacks
 
 
 def risen(before: Scrape, after: Scrape, name: str, **labels: str) -> float:

@@ -89,7 +89,7 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         assert ask(daemon.s3_url, "PUT", f"/{BUCKET}/k", body=b"kept").status == 200
         yield daemon
         assert daemon.stop() == 0
-        assert not [line for line in daemon.log if "Traceback" in line]
+        assert not daemon.tracebacks
 
 
 @pytest.fixture
