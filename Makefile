@@ -41,26 +41,18 @@ $(CLIENTS)/.installed: setup.py tests/integration/clients/javascript/package.jso
 	if command -v npm >/dev/null; then npm install --prefix $(CLIENTS) --silent --no-audit --no-fund; fi
 	touch $@
 
-ENVIRONMENTS = PACHYDERM_PYTHON=$(CURDIR)/$(PACHYDERM)/python S3_CLIENTS=$(CURDIR)/$(CLIENTS)
+# Bytecode is kept, whatever was set outside: the tests start Python hundreds of times.
+ENVIRONMENTS = env -u PYTHONDONTWRITEBYTECODE PACHYDERM_PYTHON=$(CURDIR)/$(PACHYDERM)/python S3_CLIENTS=$(CURDIR)/$(CLIENTS)
 
 run: $(BIN)/.installed ## build what is needed and serve S3 on port 30600; ARGS="..." are the daemon's options
 	exec $(BIN)/twistd --nodaemon --pidfile= pachgw $(ARGS)
 
-# What makes the halves as long as each other; not what forks, since the first half has gRPC's threads.
-OF_THE_STORE := $(wildcard tests/integration/test_store_*.py tests/integration/test_command_[!b]*.py)
-FIRST_HALF = tests/contract tests/property tests/unit $(OF_THE_STORE)
-SECOND_HALF = $(filter-out $(OF_THE_STORE),$(wildcard tests/integration/test_*.py))
+# As many processes as keep two cores busy, since each test mostly waits for a server. A file stays in one of them, for
+# what its tests share; files go out in their order, the short ones of tests/unit last. A process that dies ends the run.
+SPREAD = $(if $(filter tests,$(TESTS)),--numprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0)
 
 test: check $(PACHYDERM)/.installed ## lint, types, and every test but the long ones; TESTS="..." names some
-ifeq ($(TESTS),tests)
-	@# Two halves side by side, since each mostly waits; what the second says comes when the first has ended.
-	$(ENVIRONMENTS) $(BIN)/python -m pytest -m "not long" -o cache_dir=.pytest_cache/second \
-		$(SECOND_HALF) > $(VENV)/second.log 2>&1 & half=$$!; \
-	$(ENVIRONMENTS) $(BIN)/python -m pytest -m "not long" $(FIRST_HALF); first=$$?; \
-	wait $$half; second=$$?; cat $(VENV)/second.log; exit $$((first | second))
-else
-	$(ENVIRONMENTS) $(BIN)/python -m pytest -m "not long" $(TESTS)
-endif
+	$(ENVIRONMENTS) $(BIN)/python -m pytest -m "not long" $(SPREAD) $(TESTS)
 
 test-long: $(BIN)/.tested $(PACHYDERM)/.installed $(CLIENTS)/.installed ## the tests that take minutes
 	$(ENVIRONMENTS) $(BIN)/python -m pytest -m long $(TESTS)

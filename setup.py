@@ -45,6 +45,7 @@ setup(
     extras_require={
         "test": [
             "pytest>=8",  # the runner
+            "pytest-xdist>=3.7",  # its tests in several processes, which share out the files
             "hypothesis>=6.100",  # properties of signatures, framings, ranges, listings, paths
             "treq>=24.9",  # HTTP requests to routes in memory
             "setuptools>=70.1",  # sdist and wheel, as the tests build them; from here on without `wheel`

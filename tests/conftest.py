@@ -1,4 +1,4 @@
-"""Fixtures for every kind of test."""
+"""Fixtures for every kind of test, and the count of the recorded scenarios that hold."""
 
 from __future__ import annotations
 
@@ -6,6 +6,23 @@ import os
 from pathlib import Path
 
 import pytest
+from conformance import Conformance
+
+_conformance = Conformance()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    for name, scenario in report.user_properties:
+        if name == "scenario":
+            _conformance.note(*scenario, report.outcome, getattr(report, "wasxfail", None))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    lines = list(_conformance.lines())
+    if lines:
+        terminalreporter.section("conformance with Pachyderm 1.13.4")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

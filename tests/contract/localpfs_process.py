@@ -25,15 +25,17 @@ class LocalPFS:
         socket: Path,
         *options: str,
         program: Sequence[str] = ("-m", "pachgw.localpfs"),
+        under: Sequence[str] = (),
         wait: bool = True,
         **popen: Any,
     ) -> None:
         """Start it; `wait`: return once it serves. `program`: arguments of Python before the server's own.
+        `under`: a program, with its options, that becomes Python.
 
         Raises RuntimeError where it ends instead.
         """
         self.process = subprocess.Popen(
-            [sys.executable, *program, f"--state-dir={state}", f"--socket={socket}", *options],
+            [*under, sys.executable, *program, f"--state-dir={state}", f"--socket={socket}", *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             **popen,

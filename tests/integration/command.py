@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,15 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def pachgw(
-    *arguments: str | Path, stdin: str = "", environ: dict[str, str] | None = None, **popen: Any
+    *arguments: str | Path,
+    stdin: str = "",
+    environ: dict[str, str] | None = None,
+    under: Sequence[str] = (),
+    **popen: Any,
 ) -> Done:
-    """Run it to its end."""
+    """Run it to its end. `under`: a program, with its options, that becomes it."""
     done = subprocess.run(
-        [*COMMAND, *map(str, arguments)],
+        [*under, *COMMAND, *map(str, arguments)],
         input=stdin,
         env=environment(**(environ or {})),
         capture_output=True,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -331,16 +330,12 @@ def test_a_full_disk_is_told_and_the_earlier_copy_stays(state: Path, small_disk:
     assert contents_of(second) == earlier
 
 
-def _small_files() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
-
-
 def test_a_write_that_fails_is_told_and_the_earlier_copy_stays(state: Path, folder: Path) -> None:
     earlier = contents_of(state)
     backup(state, folder / "copy")
     with serve(state) as server, server.channel() as channel:
         put(channel, {"/more": data_of(1, 2 << 20)})
-    told = refused("backup", "--state-dir", state, folder / "copy", preexec_fn=_small_files)
+    told = refused("backup", "--state-dir", state, folder / "copy", under=["prlimit", f"--fsize={1 << 20}:"])
     assert told == f"pachgw: cannot copy to {folder / 'copy'}: File too large\n"
     assert len(objects_in(folder / "copy")) == 5
     second = folder / "second"

@@ -234,17 +234,12 @@ def test_put_object_on_a_full_disk(disk: Path) -> None:
         assert not daemon.tracebacks
 
 
-def _limit_files() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT, hard))
-
-
 def test_limit_on_the_size_of_files(folder: Path) -> None:
     """What a file system with a limit does: EFBIG, for an object at once, for the database after a while."""
     state = folder / "state"
     log = folder / "log"
     with log.open("wb") as written:
-        server = LocalPFS(state, folder / "s", preexec_fn=_limit_files, stderr=written)
+        server = LocalPFS(state, folder / "s", under=["prlimit", f"--fsize={FILE_LIMIT}:"], stderr=written)
     with contextlib.closing(server), server.channel() as channel:
         create_repo(channel)
         acknowledged = {"/small": b"s", "/large": data_of(0, FILE_LIMIT)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import sqlite3
 import subprocess
@@ -256,21 +255,17 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def _small_files() -> None:
-    # As on a full disk: writing fails, reading goes on.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (40960, resource.RLIM_INFINITY))
-
-
 def test_no_room_for_the_copy_refuses_to_start(old: Path) -> None:
     before = content(old)
     size = old.stat().st_size
     assert size > 40960
     done = subprocess.run(
         [
+            # As on a full disk: writing fails, reading goes on.
+            *("prlimit", "--fsize=40960:"),
             *(sys.executable, "-m", "pachgw.localpfs"),
             *("--state-dir", str(old.parent), "--socket", str(old.parent / "s")),
         ],
-        preexec_fn=_small_files,
         capture_output=True,
         text=True,
         check=False,

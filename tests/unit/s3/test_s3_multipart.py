@@ -66,7 +66,7 @@ def test_an_id_holds_no_commit_id(moment: datetime) -> None:
         "../x",
         "z" * 38,
         "0" * 38,
-        make_upload_id(NOW).upper(),
+        pytest.param(make_upload_id(NOW).upper(), id="upper-case"),
         "é",
     ],
 )
