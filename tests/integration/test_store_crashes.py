@@ -204,8 +204,8 @@ def run(killing: Killing, rounds: int) -> None:
     assert all(killing.cut[moment_name(moment)] for moment in MOMENTS)
 
 
-def test_a_hundred_kills(folder: Path) -> None:
-    run(begin(folder, Sizes()), 100)
+def test_thirty_kills(folder: Path) -> None:
+    run(begin(folder, Sizes()), 30)
 
 
 @pytest.mark.long
