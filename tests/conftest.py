@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 from conformance import Conformance
+from hypothesis import settings
+
+# Others may have the processors while an example runs.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 _conformance = Conformance()
 
