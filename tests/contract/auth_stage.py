@@ -22,7 +22,7 @@ from pachgw.pfs.proto.pfs_pb2_grpc import APIStub
 ROOT_TOKEN = "chosen-by-the-administrator"
 _FOUNDATIONS = ("before-activation", "activate", "people")
 _PEOPLE = ("ALICE", "BOB", "CAROL", "DAVE", "EVE", "FRANK", "FAY")
-_EXPIRY_SECONDS = 20.0
+_EXPIRY_SECONDS = 60.0
 _PAST = "1970-01-01T00:16:40Z"
 """The one time that a recorded request names: a token that is to be restored has ended then."""
 

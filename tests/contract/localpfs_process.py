@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 
 MAX_MESSAGE = 20 << 20
-_END_SECONDS = 20
+_END_SECONDS = 60
 
 
 class LocalPFS:

@@ -18,7 +18,7 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from pachgw.pfs.proto import auth_pb2_grpc, pfs_pb2, pfs_pb2_grpc
 
 MAX_MESSAGE = 20 << 20
-WAIT_SECONDS = 20
+WAIT_SECONDS = 50
 """Only a test that is about to fail waits so long."""
 
 

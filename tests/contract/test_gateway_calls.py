@@ -123,7 +123,7 @@ class TestCalls(CountedCase):
     async def test_records_come_beside_the_bytes(self) -> None:
         self.gateway = self.make_gateway(cache_bytes=0)
         await self.ask("PUT", "k", b"bytes", content_type="a/b")
-        both = threading.Barrier(2, timeout=20)
+        both = threading.Barrier(2, timeout=50)
         # Neither is answered before the other has come.
         self.server.before += [("GetFile", both.wait), ("GetFile", both.wait)]
         self.assertEqual(await self.get("k"), b"bytes")

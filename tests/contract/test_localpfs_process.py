@@ -159,7 +159,7 @@ def test_put_file_cancelled(folder: Path) -> None:
             forever.wait()
 
         call = stub.PutFile.future(messages())
-        assert taken.wait(20)
+        assert taken.wait(60)
         call.cancel()
         forever.set()
         # Ends after the calls that run, and after what they leave to be cleaned up.
@@ -183,7 +183,7 @@ def test_put_file_cancelled_often(folder: Path) -> None:
                 forever.wait()
 
             call = stub.PutFile.future(messages(sent, forever))
-            assert sent.wait(20)
+            assert sent.wait(60)
             # Another call now and then lets the server take the first message before it hears of the end.
             if number % 2:
                 stub.InspectRepo(pb.InspectRepoRequest(repo=REPO))
@@ -207,7 +207,7 @@ def test_kill_in_put_file(folder: Path) -> None:
             for name, data in (("small", b"x" * round_), ("big", BIG[round_:])):
                 put(channel, f"/{name}{round_}", data)
                 acknowledged[f"/{name}{round_}"] = data
-        assert begin_put(server, f"/torn{round_}").wait(20)
+        assert begin_put(server, f"/torn{round_}").wait(60)
         server.kill()
     with running(folder / "state", folder / "s") as server, server.channel() as channel:
         listed = APIStub(channel).ListFileStream(pb.ListFileRequest(file=pb.File(commit=MASTER, path="/")))

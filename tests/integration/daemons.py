@@ -12,8 +12,8 @@ import sys
 import threading
 from pathlib import Path
 
-START_SECONDS = 60
-STOP_SECONDS = 30
+START_SECONDS = 90
+STOP_SECONDS = 90
 
 KNOBS = (
     # As many on each machine, or a failure on one would not be seen on another.

@@ -97,6 +97,7 @@ def test_the_whole_group_is_told_and_slow_uploads_are_committed(
     started: tuple[Daemon, ExitStack], files: Files
 ) -> None:
     daemon, stack = started
+    daemon.options = (*daemon.options, "--drain-seconds", "60")
     begin(daemon)
     clients = Clients(daemon, files, stack)
     # As systemd does: PFS and workers as well, and not last.

@@ -242,7 +242,7 @@ def test_a_worker_that_hangs_is_shown_as_it_was(tmp_path: Path) -> None:
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
         watched.scrape_until(lambda now: now.sum("pachgw_workers", state="serving") == 2)
-        assert probe(watched.url, "/~/ready") == (200, b"ok\n")
+        watched.await_probe(watched.url, 200)
 
 
 def test_what_is_too_much_is_counted_by_limit_and_probes_are_not_refused(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_what_is_too_much_is_counted_by_limit_and_probes_are_not_refused(tmp_pat
                     other.head("PUT", f"/{BUCKET}/c", {"Content-Length": "10"})
                 watched.scrape_until(lambda now: now.sum("pachgw_s3_requests_in_flight") == 4)
                 assert ask(url, "GET", f"/{BUCKET}/a").status == 503
-                assert probe(url, "/~/ready") == (200, b"ok\n")
+                watched.await_probe(url, 200)
             finally:
                 for other in others:
                     other.close()
@@ -281,6 +281,7 @@ def test_probes_need_no_auth_and_keys_of_a_bucket_in_the_host_are_keys(tmp_path:
         url = watched.daemon.s3_url
         assert ask(url, "PUT", f"/{BUCKET}", token=TOKEN, body=b"").status == 200
         assert ask(url, "GET", f"/{BUCKET}").status == 403
+        watched.await_probe(url, 200)
         assert probe(url, "/~/ready") == (200, b"ok\n")
         assert probe(url, "/~/healthy") == (200, b"ok\n")
         assert ask(url, "PUT", f"/{BUCKET}/~/ready", token=TOKEN, body=b"a key").status == 200
@@ -311,7 +312,7 @@ def test_probes_need_no_auth_and_keys_of_a_bucket_in_the_host_are_keys(tmp_path:
 
 
 def test_ready_is_false_from_the_first_moment_of_stopping(tmp_path: Path) -> None:
-    with Watched(tmp_path, "--workers", "2") as watched:
+    with Watched(tmp_path, "--workers", "2", "--drain-seconds", "60") as watched:
         url = watched.daemon.s3_url
         assert ask(url, "PUT", f"/{BUCKET}", body=b"").status == 200
         with Wire(url) as wire:

@@ -44,7 +44,7 @@ SERVE = """
 class ServiceTest(TestCase):
     """Each test has a service of its own, which is stopped whatever happens."""
 
-    timeout = 20
+    timeout = 60
 
     def setUp(self) -> None:
         directory = tempfile.TemporaryDirectory()

@@ -47,7 +47,7 @@ for line in sys.stdin:
 class CrewTest(TestCase):
     """Each test has a crew of its own, which is stopped whatever happens."""
 
-    timeout = 30
+    timeout = 60
 
     def setUp(self) -> None:
         directory = tempfile.TemporaryDirectory()

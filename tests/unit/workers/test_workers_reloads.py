@@ -17,7 +17,7 @@ from pachgw.workers.reloads import ReadError, Reloads
 
 
 class ReloadsTest(TestCase):
-    timeout = 30
+    timeout = 60
 
     def setUp(self) -> None:
         before = signal.getsignal(signal.SIGHUP)

@@ -193,7 +193,7 @@ class Greeting(Protocol):
 class BindTest(TestCase):
     """Real endpoints."""
 
-    timeout = 20
+    timeout = 60
 
     def setUp(self) -> None:
         directory = tempfile.TemporaryDirectory()
