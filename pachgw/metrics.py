@@ -121,6 +121,11 @@ class Metrics:
         self.retries = Counter(
             "pachgw_pfs_retries", "Calls to PFS that were made again.", ("method",), registry=registry
         )
+        self.reads_resumed = Counter(
+            "pachgw_pfs_reads_resumed",
+            "Calls to PFS that went on with a read that had broken off.",
+            registry=registry,
+        )
         self.pfs_up = Gauge(
             "pachgw_pfs_up", "1 where PFS answered when it was last asked, else 0.", registry=registry
         )

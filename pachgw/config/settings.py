@@ -16,6 +16,9 @@ Value = str | int | bool | tuple[str, ...]
 
 MAX_DAYS = 3650
 MAX_DRAIN_SECONDS = 3600
+MAX_PFS_SECONDS = 3600
+LEAST_KEEPALIVE_SECONDS = 6
+"""pachd puts up with a ping in 5 seconds, and ends connections that have more."""
 MAX_WORKERS = 256
 MOST = 10_000_000
 """Of connections, requests and MiB."""
@@ -182,6 +185,29 @@ SETTINGS: tuple[Setting, ...] = (
         help="File of the Pachyderm token with which the gateway itself asks PFS, for its checks and as a"
         " sidecar; no client's request ever goes with it [default: the session of pachctl's active context,"
         " where that chose the PFS]",
+    ),
+    Setting(
+        name="pfs-answer-seconds",
+        kind=Number(1, MAX_PFS_SECONDS, "seconds"),
+        help="How long PFS may take for the answer to a question [default: 60]",
+    ),
+    Setting(
+        name="pfs-idle-seconds",
+        kind=Number(1, MAX_PFS_SECONDS, "seconds"),
+        help="How long PFS may be silent in a stream: before its next message, or before it takes the next"
+        " [default: 60]",
+    ),
+    Setting(
+        name="pfs-commit-seconds",
+        kind=Number(1, MAX_PFS_SECONDS, "seconds"),
+        help="How long PFS may take for a change: for the commit at the end of an upload, a copy, the end of"
+        " a commit [default: 600]",
+    ),
+    Setting(
+        name="pfs-keepalive-seconds",
+        kind=Number(LEAST_KEEPALIVE_SECONDS, MAX_PFS_SECONDS, "seconds"),
+        help="After how much silence a connection to PFS is asked whether it is there; after as much again"
+        " without an answer it is given up [default: 15]",
     ),
     Setting(
         name="state-dir",

@@ -72,6 +72,10 @@ def _resolved(config: Config) -> Iterator[tuple[str, Value]]:
     yield "drain-seconds", config.drain_seconds
     yield "max-connections", config.max_connections
     yield "max-requests", config.max_requests
+    yield "pfs-answer-seconds", config.pfs_answer_seconds
+    yield "pfs-idle-seconds", config.pfs_idle_seconds
+    yield "pfs-commit-seconds", config.pfs_commit_seconds
+    yield "pfs-keepalive-seconds", config.pfs_keepalive_seconds
     yield "transfer-memory", config.transfer_memory_mib
     yield "cache-memory", config.cache_memory_mib
     if config.metrics is not None:

@@ -14,6 +14,10 @@ TRANSFER_MEMORY_MIB = 288
 CACHE_MEMORY_MIB = 128
 ACCESS_LOGS = ("combined", "json", "off")
 DRAIN_SECONDS = 10
+PFS_ANSWER_SECONDS = 60
+PFS_IDLE_SECONDS = 60
+PFS_COMMIT_SECONDS = 600
+PFS_KEEPALIVE_SECONDS = 15
 
 
 class ConfigError(Exception):
@@ -93,6 +97,11 @@ class Config:
     """Of clients, open at once in each worker."""
     max_requests: int = MAX_REQUESTS
     """Handled at once by each worker."""
+    pfs_answer_seconds: int = PFS_ANSWER_SECONDS
+    pfs_idle_seconds: int = PFS_IDLE_SECONDS
+    pfs_commit_seconds: int = PFS_COMMIT_SECONDS
+    pfs_keepalive_seconds: int = PFS_KEEPALIVE_SECONDS
+    """These four: what the table of pfs/timeouts.py has."""
     transfer_memory_mib: int = TRANSFER_MEMORY_MIB
     """MiB of what is on its way to and from clients in each worker."""
     cache_memory_mib: int = CACHE_MEMORY_MIB

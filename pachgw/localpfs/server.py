@@ -39,6 +39,8 @@ _log = logging.getLogger(__name__)
 _LOOKAHEAD_BYTES = 1 << 20
 """What gRPC takes of an upload before it is asked for; left to itself it goes up to many times as much."""
 
+_PING_MILLISECONDS = 5000
+
 _LOCK_WAIT_SECONDS = 5.0
 _LOCK_POLL_SECONDS = 0.05
 _V2_CALLS = frozenset(
@@ -164,6 +166,10 @@ class LocalPFSServer:
                 ("grpc.so_reuseport", 0),
                 ("grpc.http2.bdp_probe", 0),
                 ("grpc.http2.lookahead_bytes", _LOOKAHEAD_BYTES),
+                # As pachd has it; else gRPC ends a connection that asks in 5 minutes more than twice whether
+                # it is there.
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", _PING_MILLISECONDS),
+                ("grpc.keepalive_permit_without_calls", 1),
             ]
         )
         server.add_generic_rpc_handlers(

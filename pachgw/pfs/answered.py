@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from pachgw.pfs.port import Unavailable
+from pachgw.pfs.port import TookTooLong
 from pachgw.streams import Source
 
 AT_ONCE_BYTES = 128 * 1024
@@ -40,7 +40,7 @@ class AnsweredFile:
             ask, self._ask = self._ask, None
             try:
                 data = await ask()
-            except Unavailable:
+            except TookTooLong:
                 data = b""
             if len(data) == self._size:
                 return data

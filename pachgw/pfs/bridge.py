@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
@@ -67,6 +68,10 @@ class Bridge:
         if self._pool is None:
             raise Stopped
         return await deferToThreadPool(self.reactor, self._pool, function, *args)
+
+    async def wait(self, seconds: float) -> None:
+        """Return so much later."""
+        await deferLater(self.reactor, seconds)
 
     async def answer(self, call: PendingCall, convert: Callable[[Any], R]) -> R:
         """convert(the call's answer); raises grpc.RpcError. A cancelled wait cancels the call.

@@ -16,7 +16,8 @@ from grpc.experimental import ChannelOptions
 from pachgw.fields import start_of_only_field
 from pachgw.pfs.proto import auth_pb2, auth_pb2_grpc, pfs_pb2, pfs_pb2_grpc
 from pachgw.pfs.spinning import KeptSpinning
-from pachgw.pfs.watching import CallWatch, WatchedChannel
+from pachgw.pfs.timeouts import KEEPALIVE_SECONDS
+from pachgw.pfs.watching import CallWatch, NotWatched, WatchedChannel
 
 MAX_MESSAGE_BYTES = 20 * 1024 * 1024
 """PFS's own limit, both ways, for a whole message."""
@@ -25,7 +26,9 @@ LOOKAHEAD_BYTES = 1024 * 1024
 """What a stream may have received beyond the message being read. Fixed, since gRPC's own estimate of the link
 grows it to 16 MiB for each stream whose reader is slow."""
 
-_OPTIONS: tuple[tuple[str, int], ...] = (
+Options = tuple[tuple[str, int], ...]
+
+_OPTIONS: Options = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.http2.bdp_probe", 0),
@@ -34,8 +37,11 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_reconnect_backoff_ms", 2000),
     # Also the limit for one attempt with its TLS handshake: not to be set as low as the backoff.
     ("grpc.min_reconnect_backoff_ms", 5000),
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
+    # A lost connection is noticed also while nobody asks, and while a long commit is waited for: else gRPC
+    # sends none without calls, and no more than two without data.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    # gRPC's own would send changes again as well.
     ("grpc.enable_retries", 0),
 )
 
@@ -73,14 +79,23 @@ class Channels:
     """One server's connection and the stubs over it; has threads: to be made after the daemon has forked."""
 
     def __init__(
-        self, address: str, *, ca_certificates: bytes | None = None, watch: CallWatch | None = None
+        self,
+        address: str,
+        *,
+        ca_certificates: bytes | None = None,
+        watch: CallWatch | None = None,
+        keepalive_seconds: float = KEEPALIVE_SECONDS,
     ) -> None:
-        self._calls = _open(address, ca_certificates, ())
+        keepalive = _keepalive(keepalive_seconds)
+        self.watch = watch or NotWatched()
+        self._calls = _open(address, ca_certificates, keepalive)
         # Equal but for an option of the Python layer: gRPC gives both the same connection.
         self._kept = KeptSpinning(self._calls)
-        self._lists = _open(address, ca_certificates, ((ChannelOptions.SingleThreadedUnaryStream, 1),))
-        calls: Any = self._calls if watch is None else WatchedChannel(self._calls, watch)
-        lists: Any = self._lists if watch is None else WatchedChannel(self._lists, watch)
+        self._lists = _open(
+            address, ca_certificates, (*keepalive, (ChannelOptions.SingleThreadedUnaryStream, 1))
+        )
+        calls: Any = WatchedChannel(self._calls, self.watch)
+        lists: Any = WatchedChannel(self._lists, self.watch)
         self.pfs = pfs_pb2_grpc.APIStub(calls)
         self.auth = auth_pb2_grpc.APIStub(calls)
         # A list has many small messages. Read by the thread that wants them one costs 11 µs; handed over by
@@ -121,7 +136,17 @@ class Channels:
         self._calls.close()
 
 
-def _open(address: str, ca_certificates: bytes | None, more: tuple[tuple[str, int], ...]) -> grpc.Channel:
+def _keepalive(seconds: float) -> Options:
+    milliseconds = round(seconds * 1000)
+    return (
+        ("grpc.keepalive_time_ms", milliseconds),
+        ("grpc.keepalive_timeout_ms", milliseconds),
+        # Without it gRPC waits for a minute, whatever the line above says (1.85).
+        ("grpc.http2.ping_timeout_ms", milliseconds),
+    )
+
+
+def _open(address: str, ca_certificates: bytes | None, more: Options) -> grpc.Channel:
     parsed = parse_address(address)
     options = (*_OPTIONS, *more)
     if parsed.tls:

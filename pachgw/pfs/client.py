@@ -36,8 +36,10 @@ from pachgw.pfs.port import (
     Unavailable,
 )
 from pachgw.pfs.proto import auth_pb2, pfs_pb2
+from pachgw.pfs.repeating import Repeats
+from pachgw.pfs.timeouts import RPCS, Timeouts
 from pachgw.pfs.uploads import ROOM_BYTES, PutFileUpload
-from pachgw.pfs.watching import CallWatch, Metadata
+from pachgw.pfs.watching import CallWatch, Metadata, name_of
 from pachgw.room import Room
 from pachgw.streams import Batches, BytesSource, Source
 
@@ -45,20 +47,6 @@ R = TypeVar("R")
 
 TOKEN_KEY = "authn-token"
 REQUEST_ID_KEY = "x-request-id"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """Limits in seconds. A stream has none in all: a slow reader or writer may take days."""
-
-    call: float = 60.0
-    """For the answer of a unary call."""
-    idle: float = 60.0
-    """For the next message of a stream that is read, and for room for the next of one that is written."""
-    commit: float = 600.0
-    """For the answer to the end of a PutFile stream, which comes after the commit."""
-    at_once: float = 20.0
-    """For a GetFile as a unary call, before it is tried as a stream."""
 
 
 class GrpcPFS:
@@ -91,7 +79,12 @@ class GrpcPFS:
     def start(self) -> None:
         """Make the pool and the channel; connects with the first call. After the daemon has forked."""
         self._bridge.start()
-        self._channels = Channels(self._address, ca_certificates=self._ca_certificates, watch=self._watch)
+        self._channels = Channels(
+            self._address,
+            ca_certificates=self._ca_certificates,
+            watch=self._watch,
+            keepalive_seconds=self._timeouts.keepalive,
+        )
 
     @property
     def pool(self) -> ThreadPool | None:
@@ -320,6 +313,7 @@ class Session:
                 bridge=self.bridge,
                 idle_seconds=self.timeouts.idle,
                 failed=self._failed,
+                repeats=self._repeats(self.channels.get_file),
             )
 
         if not at_once or size is None or size > AT_ONCE_BYTES:
@@ -382,22 +376,35 @@ class Session:
         *,
         seconds: float | None = None,
     ) -> R:
-        """convert(the answer). Cancelling the wait cancels the call. Raises PFSError, _AuthInactive."""
+        """convert(the answer), which has `seconds` to come, None: as the table of timeouts has it.
+
+        Cancelling the wait cancels the call. Raises PFSError, _AuthInactive.
+        """
         self._check_token()
-        try:
-            call = method.future(request, timeout=seconds or self.timeouts.call, metadata=self.metadata)
-        except ValueError as error:  # the channel is closed
-            raise Unavailable(str(error)) from None
-        try:
-            return await self.bridge.answer(call, convert)
-        except grpc.RpcError as error:
-            if isinstance(error, grpc.Call) and auth_is_inactive(error):
-                raise _AuthInactive from None
-            if isinstance(error, grpc.Call) and is_too_large(error):
-                raise TooLarge(str(error.details())) from None
-            raise self._failed(error) from None
-        except grpc.FutureCancelledError:
-            raise Unavailable("the call was cancelled") from None
+        repeats = self._repeats(method)
+        clock = self.bridge.reactor.seconds
+        until = clock() + (seconds or self.timeouts.answer(RPCS[name_of(method)]))
+        while True:
+            try:
+                call = method.future(request, timeout=max(until - clock(), 0), metadata=self.metadata)
+            except ValueError as error:  # the channel is closed
+                raise Unavailable(str(error)) from None
+            try:
+                return await self.bridge.answer(call, convert)
+            except grpc.RpcError as error:
+                if isinstance(error, grpc.Call) and auth_is_inactive(error):
+                    raise _AuthInactive from None
+                if isinstance(error, grpc.Call) and is_too_large(error):
+                    raise TooLarge(str(error.details())) from None
+                wait = repeats.wait_after(error)
+                if wait is None:
+                    raise self._failed(error) from None
+            except grpc.FutureCancelledError:
+                raise Unavailable("the call was cancelled") from None
+            await self.bridge.wait(wait)
+
+    def _repeats(self, method: object) -> Repeats:
+        return Repeats(name_of(method), self.channels.watch)
 
     async def _list(
         self,
@@ -411,6 +418,7 @@ class Session:
             bridge=self.bridge,
             idle_seconds=self.timeouts.idle,
             failed=self._failed,
+            repeats=self._repeats(method),
         )
         await batches.open()
         return batches

@@ -15,7 +15,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pachgw.pfs.bridge import Bridge, Stopped
-from pachgw.pfs.port import PathNotFound, PFSError, Unavailable
+from pachgw.pfs.port import PathNotFound, PFSError, TookTooLong, Unavailable
+from pachgw.pfs.repeating import Repeats
 from pachgw.streams import Source
 
 T = TypeVar("T")
@@ -46,11 +47,14 @@ class _Download:
         bridge: Bridge,
         idle_seconds: float,
         failed: Callable[[grpc.RpcError], PFSError],
+        repeats: Repeats | None = None,
     ) -> None:
+        """`repeats` says whether a call that failed before its first message is made again; None: never."""
         self._start = start
         self._bridge = bridge
         self._idle_seconds = idle_seconds
         self._failed = failed
+        self._repeats = repeats
         self._call: ResponseStream | None = None
         self._ended = False
         self._lock = threading.Lock()
@@ -59,7 +63,26 @@ class _Download:
         self._drained = False
 
     async def _fetch(self, fetch: Callable[[ResponseStream], T]) -> T:
-        """fetch(call) in a thread; raises PFSError, and cancels the call when it fails or is given up."""
+        """fetch(call) in a thread; raises PFSError, and cancels the call when it fails or is given up.
+
+        A first fetch may be made again, of a new call.
+        """
+        while True:
+            try:
+                result = await self._fetch_once(fetch)
+            except grpc.RpcError as error:
+                wait = None if self._repeats is None else self._repeats.wait_after(error)
+                if wait is None:
+                    raise self._failed(error) from None
+            else:
+                self._repeats = None
+                return result
+            await self._bridge.wait(wait)
+            # The call is over, and its thread has left it.
+            self._call, self._ended, self._drained = None, False, False
+
+    async def _fetch_once(self, fetch: Callable[[ResponseStream], T]) -> T:
+        """As _fetch, and raises grpc.RpcError."""
         stalled = False
 
         def stall() -> None:
@@ -78,11 +101,11 @@ class _Download:
             fetched = True
         except Stopped:
             raise Unavailable("the client of PFS has been stopped") from None
-        except grpc.RpcError as error:
+        except grpc.RpcError:
             self._ended = True
             if stalled:
-                raise Unavailable(f"no message from PFS for {self._idle_seconds:g} s") from None
-            raise self._failed(error) from None
+                raise TookTooLong(f"no message from PFS for {self._idle_seconds:g} s") from None
+            raise
         finally:
             if timer.active():
                 timer.cancel()
@@ -156,7 +179,7 @@ class FileSource(_Download):
     _failure: grpc.RpcError | None = None
 
     async def read(self) -> bytes:
-        """The next bytes, b"" at the end. Raises PFSError; Unavailable after `idle_seconds` of silence."""
+        """The next bytes, b"" at the end. Raises PFSError; TookTooLong after `idle_seconds` of silence."""
         if self._ahead:
             piece, self._ahead = self._ahead, b""
             return piece
@@ -214,8 +237,9 @@ class ValueBatches(_Download):
         bridge: Bridge,
         idle_seconds: float,
         failed: Callable[[grpc.RpcError], PFSError],
+        repeats: Repeats | None = None,
     ) -> None:
-        super().__init__(start, bridge=bridge, idle_seconds=idle_seconds, failed=failed)
+        super().__init__(start, bridge=bridge, idle_seconds=idle_seconds, failed=failed, repeats=repeats)
         self._convert = convert
         self._first: list[Any] | None = None
         self._failure: grpc.RpcError | None = None
@@ -225,7 +249,7 @@ class ValueBatches(_Download):
         self._first = await self.read()
 
     async def read(self) -> list[Any]:
-        """The next values, [] at the end. Raises PFSError; Unavailable after `idle_seconds` of silence."""
+        """The next values, [] at the end. Raises PFSError; TookTooLong after `idle_seconds` of silence."""
         if self._first is not None:
             batch, self._first = self._first, None
             return batch

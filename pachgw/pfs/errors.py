@@ -24,6 +24,7 @@ from pachgw.pfs.port import (
     PathNotFound,
     PFSError,
     RepoNotFound,
+    TookTooLong,
     Unavailable,
 )
 
@@ -75,7 +76,10 @@ _BAD_TOKEN = re.compile(
 )
 
 # CANCELLED is the server's when it stops: a call that we cancelled has nobody left to tell.
-_AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+_AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+
+# As gRPC's core writes it (1.74 to 1.85) where all attempts to connect have failed.
+_NOT_CONNECTED = re.compile(r".*failed to connect to all addresses", re.DOTALL)
 
 _TOO_MANY_CALLS = "Concurrent RPC limit exceeded!"
 
@@ -83,6 +87,8 @@ _TOO_MANY_CALLS = "Concurrent RPC limit exceeded!"
 def pfs_error(code: grpc.StatusCode | None, details: str | None, *, token_sent: bool) -> PFSError:
     """The error of the port for a status and its text."""
     text = details or (code.name if code is not None else "the call failed")
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return TookTooLong(text)
     if code in _AWAY or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and text == _TOO_MANY_CALLS):
         return Unavailable(text)
     if code is grpc.StatusCode.UNAUTHENTICATED:
@@ -99,6 +105,11 @@ def pfs_error(code: grpc.StatusCode | None, details: str | None, *, token_sent: 
     if _BAD_TOKEN.fullmatch(text):
         return NotAuthenticated(text, token_sent=token_sent)
     return PFSError(text)
+
+
+def was_not_connected(error: grpc.Call) -> bool:
+    """Whether a call was not sent, since there was no connection."""
+    return _NOT_CONNECTED.match(error.details() or "") is not None
 
 
 def auth_is_inactive(error: grpc.Call) -> bool:

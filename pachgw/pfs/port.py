@@ -186,6 +186,10 @@ class Unavailable(PFSError):
     """The server cannot be reached, is stopping, or did not answer in time."""
 
 
+class TookTooLong(Unavailable):
+    """The server is there, as far as is known, and did not answer in time."""
+
+
 class Upload(Protocol):
     """A PutFile stream: any number of files and deletions that become one commit, all or nothing.
 

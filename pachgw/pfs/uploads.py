@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from pachgw.pfs.bridge import Bridge, Stopped
 from pachgw.pfs.channel import Channels
 from pachgw.pfs.filehash import FileHash
-from pachgw.pfs.port import PFSError, Unavailable
+from pachgw.pfs.port import PFSError, TookTooLong, Unavailable
 from pachgw.pfs.proto import pfs_pb2
 from pachgw.room import Room
 
@@ -303,7 +303,7 @@ class PutFileUpload:
             waiting.callback(None)
 
     def _stall(self, seconds: float) -> None:
-        self._cancel(Unavailable(f"PFS did not go on with an upload for {seconds:.0f} s"))
+        self._cancel(TookTooLong(f"PFS did not go on with an upload for {seconds:.0f} s"))
         self._wake()
 
     def _begin(self) -> None:

@@ -33,6 +33,25 @@ class CallWatch(Protocol):
     def call_retried(self, method: str) -> None: ...
 
 
+class NotWatched:
+    """Who counts where nobody does."""
+
+    def call_begun(self, method: str) -> None:
+        pass
+
+    def call_ended(self, method: str, code: str, seconds: float) -> None:
+        pass
+
+    def call_retried(self, method: str) -> None:
+        pass
+
+
+def name_of(callable_: Any) -> str:
+    """The RPC's name, of what a stub of a WatchedChannel has for it."""
+    name: str = callable_.name
+    return name
+
+
 class WatchedChannel:
     """A grpc.Channel as far as stubs need one."""
 
@@ -57,7 +76,7 @@ class _Watched:
     """A multi-callable, whose calls are counted."""
 
     def __init__(self, path: str, callable_: Any, watch: CallWatch) -> None:
-        self._method = path.rpartition("/")[2]
+        self.name = path.rpartition("/")[2]
         self._callable = callable_
         self._watch = watch
 
@@ -65,7 +84,7 @@ class _Watched:
         started = time.perf_counter()
         call = begin(request, **options)
         spent: Spent | None = getattr(options.get("metadata"), "spent", None)
-        method, watch = self._method, self._watch
+        method, watch = self.name, self._watch
         watch.call_begun(method)
 
         def ended() -> None:

@@ -22,6 +22,7 @@ from pachgw.s3.multipart.openuploads import OpenUploads
 from pachgw.s3.names import BucketRef
 from pachgw.s3.payload.source import PayloadSource, open_payload
 from pachgw.s3.reading.downloads import Downloads
+from pachgw.s3.reading.resuming import Resuming
 from pachgw.s3.reading.smallobjects import SmallObjects
 from pachgw.s3.reading.starts import CommitStarts
 from pachgw.s3.request.form import Form
@@ -48,6 +49,7 @@ class Shared:
     directories: Directories
     small_objects: SmallObjects
     downloads: Downloads
+    resuming: Resuming
     starts: CommitStarts
     history: History
     visible: VisibleCommits

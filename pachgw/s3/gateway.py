@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from pachgw.messages import RequestBody, RequestHead, Response
 from pachgw.metrics import Cache, Metrics
@@ -67,6 +68,7 @@ from pachgw.s3.processes.notices import Notices
 from pachgw.s3.processes.sharedfile import SharedDirectory
 from pachgw.s3.reading.caches import CACHE_BYTES, divide
 from pachgw.s3.reading.downloads import DOWNLOADS, DOWNLOADS_BYTES, Downloads
+from pachgw.s3.reading.resuming import Resuming
 from pachgw.s3.reading.smallobjects import SmallObjects
 from pachgw.s3.reading.starts import CommitStarts
 from pachgw.s3.request.action import Action
@@ -205,6 +207,7 @@ class Gateway:
             metadata=metadata,
             small_objects=SmallObjects(shares.small_objects),
             downloads=Downloads(download_bytes, most=downloads, seconds=reactor.seconds),
+            resuming=Resuming(partial(deferLater, reactor), resumed=metrics.reads_resumed.inc),
             starts=CommitStarts(),
             directories=self._directories,
             history=self._history,

@@ -21,6 +21,7 @@ from pachgw.messages import RequestBody, RequestHead, Response
 from pachgw.metrics import Metrics, Report
 from pachgw.pfs.client import GrpcPFS
 from pachgw.pfs.port import Sessions
+from pachgw.pfs.timeouts import Timeouts
 from pachgw.s3.auth.keyring import Keyring
 from pachgw.s3.cors import Cors, parse_cors
 from pachgw.s3.gateway import Gateway
@@ -67,6 +68,12 @@ class Serving:
         self._pfs = GrpcPFS(
             order.pfs_address,
             reactor=reactor,
+            timeouts=Timeouts(
+                call=config.pfs_answer_seconds,
+                idle=config.pfs_idle_seconds,
+                commit=config.pfs_commit_seconds,
+                keepalive=config.pfs_keepalive_seconds,
+            ),
             ca_certificates=_ca_certificates(config),
             uploads_bytes=config.transfer_memory_mib * MIB - downloads,
             watch=self._metrics,

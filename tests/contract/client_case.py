@@ -18,9 +18,10 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import TestCase
 
-from pachgw.pfs.client import GrpcPFS, Timeouts
+from pachgw.pfs.client import GrpcPFS
 from pachgw.pfs.port import PFS
 from pachgw.pfs.proto import pfs_pb2
+from pachgw.pfs.timeouts import Timeouts
 
 MIB = 1024 * 1024
 

@@ -14,14 +14,15 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThreadPool
 
 from pachgw.pfs import channel, downloads
-from pachgw.pfs.client import Timeouts
 from pachgw.pfs.port import (
     NotAuthenticated,
     PathNotFound,
     PFSError,
+    TookTooLong,
     Unavailable,
 )
 from pachgw.pfs.proto import pfs_pb2
+from pachgw.pfs.timeouts import Timeouts
 
 
 class TestCalls(ClientCase):
@@ -331,7 +332,7 @@ class TestSilentServer(ClientCase):
             return file_info("/f")
 
         self.pfs_server.on_inspect_file = hang
-        await self.raises(Unavailable, self.pfs.inspect_file("r", "c", "/f"))
+        await self.raises(TookTooLong, self.pfs.inspect_file("r", "c", "/f"))
 
     async def test_streams_have_a_limit_to_silence(self) -> None:
         def hang(*_: object) -> Iterator[Any]:
@@ -341,9 +342,9 @@ class TestSilentServer(ClientCase):
         self.pfs_server.on_get_file = hang
         self.pfs_server.on_walk_file = hang
         source = await self.pfs.get_file("r", "c", "/f")
-        error = await self.raises(Unavailable, source.read())
+        error = await self.raises(TookTooLong, source.read())
         self.assertIn("no message", str(error))
-        error = await self.raises(Unavailable, self.pfs.walk_file("r", "c", "/"))
+        error = await self.raises(TookTooLong, self.pfs.walk_file("r", "c", "/"))
         self.assertIn("no message", str(error))
 
     async def test_upload_that_the_server_does_not_take_fails(self) -> None:
@@ -355,8 +356,8 @@ class TestSilentServer(ClientCase):
             while True:
                 await upload.write(bytes(MIB))
 
-        await self.raises(Unavailable, fill())
-        await self.raises(Unavailable, upload.finish())
+        await self.raises(TookTooLong, fill())
+        await self.raises(TookTooLong, upload.finish())
         await upload.abort()
         seen = await self.upload_seen()
         self.pfs_server.gate.set()
@@ -369,5 +370,5 @@ class TestSilentServer(ClientCase):
             upload = await self.pfs.put_file("r", "master")
             await upload.begin_file("/f")
             await upload.write(bytes(size))
-            await self.raises(Unavailable, upload.finish())
+            await self.raises(TookTooLong, upload.finish())
             self.pfs_server.gate.set()

@@ -39,6 +39,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "pachgw.descriptors",
         "pachgw.pfs.client",
         "pachgw.pfs.port",
+        "pachgw.pfs.timeouts",
         "pachgw.process",
         "pachgw.s3",
         "pachgw.web",

@@ -12,6 +12,7 @@ from pachgw.s3.actions.finding import Found, find_version, no_such_key
 from pachgw.s3.actions.grouping import check_target
 from pachgw.s3.actions.metadata import find_description
 from pachgw.s3.actions.placing import NewObject, place
+from pachgw.s3.actions.reading import read_file
 from pachgw.s3.actions.writes import in_turn
 from pachgw.s3.context import Call, writable_path, writable_ref
 from pachgw.s3.errors import S3Error
@@ -110,7 +111,7 @@ async def _with_checksum(call: Call, found: Found, description: Description) -> 
     if kept is not None and kept.algorithm == asked and not kept.composite:
         return description
     running = checksums.Checksum(asked)
-    source = await call.pfs.get_file(found.repo, found.info.commit, found.info.path, size=found.info.size)
+    source = await read_file(call, found.repo, found.info, size=found.info.size)
     try:
         while piece := await source.read():
             if len(piece) >= OFFLOAD_BYTES:

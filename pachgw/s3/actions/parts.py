@@ -10,6 +10,7 @@ from pachgw.pfs.port import PFS, CommitFinished, CommitNotFound, FileInfo, PathN
 from pachgw.s3.actions.copies import find_source
 from pachgw.s3.actions.finding import Found, no_such_key
 from pachgw.s3.actions.metadata import find_description
+from pachgw.s3.actions.reading import read_file
 from pachgw.s3.actions.uploads import XML, find_upload, inspect_upload, named_upload, no_such_upload
 from pachgw.s3.actions.writes import SMALL_BODY_BYTES
 from pachgw.s3.context import Call, writable_ref
@@ -266,7 +267,7 @@ async def _checksum_of(call: Call, upload: Upload, found: Found) -> PartChecksum
         return PartChecksum(algorithm=kept.algorithm, value=kept.value)
     running = Checksum(kind.algorithm)
     info = found.info
-    source = await call.pfs.get_file(found.repo, info.commit, info.path, size=info.size)
+    source = await read_file(call, found.repo, info, size=info.size)
     try:
         while piece := await source.read():
             await _update(call, running, piece)
@@ -277,9 +278,7 @@ async def _checksum_of(call: Call, upload: Upload, found: Found) -> PartChecksum
 
 async def _copy_range(call: Call, upload: Upload, number: int, found: Found, start: int, length: int) -> Part:
     running = None if upload.info.kind is None else Checksum(upload.info.kind.algorithm)
-    source = await call.pfs.get_file(
-        found.repo, found.info.commit, found.info.path, offset=start, size=length
-    )
+    source = await read_file(call, found.repo, found.info, start=start, size=length)
     try:
         return await _write_part(call, upload, number, source, running, length=length)
     finally:

@@ -10,6 +10,7 @@ from pachgw.pfs.port import FileInfo, PFSError
 from pachgw.s3.context import Call
 from pachgw.s3.reading.downloads import Download
 from pachgw.s3.reading.openfiles import SteadySource
+from pachgw.s3.reading.resuming import Fetch
 from pachgw.s3.reading.smallobjects import SMALL_BYTES
 from pachgw.s3.request.ranges import Span
 from pachgw.streams import Source, TooLong, read_all
@@ -43,11 +44,7 @@ async def open_body(
     is_finished = info.committed is not None
     at_once = is_finished and info.is_one_object
 
-    def fetch(offset: int, size: int) -> Awaitable[Source]:
-        return call.pfs.get_file(
-            repo, info.commit, info.path, offset=start + offset, size=size, at_once=at_once
-        )
-
+    fetch = _fetch_of(call, repo, info, start=start, at_once=at_once)
     if length > SMALL_BYTES or not at_once:
         source = call.shared.downloads.begin(fetch, length, is_steady=is_finished)
         if not is_finished:
@@ -58,6 +55,23 @@ async def open_body(
     if length == info.size:
         call.shared.small_objects.keep(info.hash, data)
     return data
+
+
+async def read_file(call: Call, repo: str, info: FileInfo, *, start: int = 0, size: int) -> Source:
+    """The bytes of a part of a file for the gateway itself. Raises PFSError."""
+    return await _fetch_of(call, repo, info, start=start, at_once=False)(0, size)
+
+
+def _fetch_of(call: Call, repo: str, info: FileInfo, *, start: int, at_once: bool) -> Fetch:
+    """GetFile of parts of what is from `start` on; such that it goes on by itself, where that is safe."""
+
+    def fetch(offset: int, size: int) -> Awaitable[Source]:
+        return call.pfs.get_file(
+            repo, info.commit, info.path, offset=start + offset, size=size, at_once=at_once
+        )
+
+    # What is in an open commit may be other bytes by then.
+    return fetch if info.committed is None else call.shared.resuming.fetch(fetch)
 
 
 def _bounds(info: FileInfo, span: Span | None) -> tuple[int, int]:

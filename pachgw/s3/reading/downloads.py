@@ -5,8 +5,7 @@ Where the bytes come from is a function that is handed in; what they are for, an
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.logger import Logger
@@ -14,6 +13,7 @@ from twisted.python.failure import Failure
 
 from pachgw.room import Room
 from pachgw.s3.errors import slow_down
+from pachgw.s3.reading.resuming import Fetch
 from pachgw.streams import Source, read_all
 
 _log = Logger()
@@ -41,12 +41,6 @@ SIPS_AT_ONCE = 8
 """The others wait, so that a crowd of them is not before the calls of everybody else."""
 SPARE_PART = 4
 """Streams leave one part in so many of the room to those that go on without one."""
-
-
-class Fetch(Protocol):
-    """Makes a Source of a part of the bytes; its errors come from its read()."""
-
-    def __call__(self, offset: int, size: int) -> Awaitable[Source]: ...
 
 
 class Downloads:

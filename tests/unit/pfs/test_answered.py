@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from pachgw.pfs.answered import AnsweredFile
-from pachgw.pfs.port import NotAuthorized, PFSError, Unavailable
+from pachgw.pfs.port import NotAuthorized, PFSError, TookTooLong, Unavailable
 from pachgw.streams import BytesSource, Source, read_all
 
 
@@ -41,14 +41,15 @@ def test_all_in_one_answer() -> None:
     assert run(source.read()) == b""
 
 
-@pytest.mark.parametrize("answer", [b"", b"da", b"datadata", Unavailable("no answer in time")])
+@pytest.mark.parametrize("answer", [b"", b"da", b"datadata", TookTooLong("no answer in time")])
 def test_another_answer_than_was_asked_for(answer: bytes | PFSError) -> None:
     assert run(read_all(answered(answer, 4, lambda: BytesSource(b"data")), 100)) == b"data"
 
 
-def test_a_refusal_is_one() -> None:
-    with pytest.raises(NotAuthorized):
-        run(answered(NotAuthorized("no"), 4, no_stream).read())
+@pytest.mark.parametrize("refusal", [NotAuthorized("no"), Unavailable("not there")])
+def test_a_refusal_is_one(refusal: PFSError) -> None:
+    with pytest.raises(type(refusal)):
+        run(answered(refusal, 4, no_stream).read())
 
 
 def test_closed_before_it_was_read() -> None:

@@ -27,6 +27,7 @@ from pachgw.pfs.port import (
     PathNotFound,
     PFSError,
     RepoNotFound,
+    TookTooLong,
     Unavailable,
 )
 
@@ -151,7 +152,7 @@ def test_recorded_not_found_texts_are_not_found(name: str) -> None:
     ("code", "expected"),
     [
         (grpc.StatusCode.UNAVAILABLE, Unavailable),
-        (grpc.StatusCode.DEADLINE_EXCEEDED, Unavailable),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, TookTooLong),
         (grpc.StatusCode.CANCELLED, Unavailable),
         (grpc.StatusCode.UNAUTHENTICATED, NotAuthenticated),
         (grpc.StatusCode.PERMISSION_DENIED, NotAuthorized),
