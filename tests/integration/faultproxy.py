@@ -37,6 +37,8 @@ class _Reset(Exception):
 class _Connection:
     client: socket.socket
     server: socket.socket
+    cut: asyncio.Future[None]
+    """Fails when the connection is to be reset now."""
     is_gone: bool = False
     """What the client sends goes nowhere, and nothing comes."""
     pumps: list[asyncio.Task[None]] = field(default_factory=list)
@@ -100,6 +102,15 @@ class FaultProxy:
 
         self._do(lose)
 
+    def cut(self) -> None:
+        """Reset all connections that there are, both sides."""
+
+        def cut() -> None:
+            for connection in self._connections:
+                connection.cut.set_exception(_Reset)
+
+        self._do(cut)
+
     def reset_after(self, way: Way, count: int) -> None:
         """Once so many more bytes went that way, the connection of the next byte is reset, both sides."""
 
@@ -153,7 +164,7 @@ class FaultProxy:
 
     async def _serve(self, client: socket.socket) -> None:
         server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        connection = _Connection(client, server)
+        connection = _Connection(client, server, self._loop.create_future())
         try:
             for one in (client, server):
                 one.setblocking(False)
@@ -164,7 +175,7 @@ class FaultProxy:
                 self._loop.create_task(self._pump(connection, Way.TO_SERVER, client, server)),
                 self._loop.create_task(self._pump(connection, Way.TO_CLIENT, server, client)),
             ]
-            await asyncio.gather(*connection.pumps)
+            await asyncio.gather(connection.cut, *connection.pumps)
         except _Reset:
             self.resets += 1
             await _ended(connection.pumps)
@@ -176,6 +187,7 @@ class FaultProxy:
         finally:
             await _ended(connection.pumps)
             self._connections.discard(connection)
+            connection.cut.cancel()
             client.close()
             server.close()
 
