@@ -1,4 +1,4 @@
-"""SIGKILL of the daemon and its PFS in mid-PUT: what was acknowledged is there, and nothing else."""
+"""SIGKILL of the daemon, its PFS and its workers under load: what was acknowledged is there, and is whole."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from daemons import Daemon
+from kill_load import Killer, Load
+from proxied import LARGE, content
 from raw import ask
 from sdk import s3_client
+from wire import Wire
 
 BUCKET = "master.kept"
 SEEDS = (0, 3, pytest.param(1, marks=pytest.mark.long), pytest.param(2, marks=pytest.mark.long))
@@ -103,3 +106,46 @@ def test_pfs_killed_alone_comes_back(tmp_path: Path) -> None:
         assert patient.get_object(Bucket=BUCKET, Key="k")["Body"].read() == b"kept"
         assert daemon.pfs_pid != killed
         assert daemon.stop() == 0
+
+
+def test_a_get_survives_its_pfs(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        assert ask(daemon.s3_url, "PUT", f"/{BUCKET}", body=b"").status == 200
+        assert ask(daemon.s3_url, "PUT", f"/{BUCKET}/k", body=content("k", LARGE)).status == 200
+        with Wire(daemon.s3_url, receive_bytes=65536) as slow:
+            slow.head("GET", f"/{BUCKET}/k")
+            assert slow.answer_head()[0] == 200
+            seen = len(daemon.log)
+            os.kill(daemon.pfs_pid, signal.SIGKILL)
+            daemon.wait_for("serves again", after=seen)
+            assert slow.read(LARGE) == content("k", LARGE)
+        daemon.wait_for("a download goes on at byte [1-9]", after=seen)
+        assert not [line for line in daemon.log if "Traceback" in line]
+
+
+def _kill_under_load(tmp_path: Path, *, seed: int, times: int) -> None:
+    with Daemon(tmp_path, "--workers", "2", "--cache-memory", "0") as daemon:
+        assert ask(daemon.s3_url, "PUT", f"/{BUCKET}", body=b"").status == 200
+        killer = Killer(daemon, seed=seed)
+        with Load(daemon, BUCKET, writers=4, readers=4, seed=seed) as load:
+            killer.kill(load, times=times)
+        load.check()
+        s3 = s3_client(daemon.s3_url)
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        found = {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", ())}
+        assert found.items() >= load.acknowledged.items()
+        assert found.items() <= (load.acknowledged | load.failed).items()
+        went_on = sum("a download goes on" in line for line in daemon.log)
+        print(f"\n  {dict(killer.counts)}, {len(load.acknowledged)} acknowledged, none lost")
+        print(f"  {dict(sorted(load.counts.items()))}, went on {went_on} times")
+        assert daemon.stop() == 0
+
+
+def test_pfs_and_workers_are_killed_under_load(tmp_path: Path) -> None:
+    _kill_under_load(tmp_path, seed=1, times=5)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(2, 6))
+def test_pfs_and_workers_are_killed_again_and_again(tmp_path: Path, seed: int) -> None:
+    _kill_under_load(tmp_path, seed=seed, times=20)

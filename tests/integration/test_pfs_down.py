@@ -97,11 +97,16 @@ def test_pfs_gone_and_back(pair: Pair) -> None:
     for method, target, body in REQUESTS:
         _is_away(ask(pair.url, method, target, body=body), method)
     assert ask(pair.url, "GET", BAD_NAME).code == "InvalidBucketName"
+    # What PFS answered last may be remembered for a moment.
+    while ask(pair.url, "GET", "/~/ready").status == 200:
+        pass
     with Daemon(pair.pfs.state_dir, "--pfs-listen", address) as again:
         # The gateway finds it by itself; how soon is up to gRPC's backoff of at most two seconds.
         while (answer := ask(pair.url, "GET", f"/{BUCKET}/k")).status == 503:
             _is_away(answer, "GET")
         assert (answer.status, answer.body) == (200, b"kept")
+        while ask(pair.url, "GET", "/~/ready").status == 503:
+            pass
         found = Bucket(again, BUCKET)
         assert found.decoded_keys() == ["k", "large"]
         assert found.commits() == 2

@@ -1,4 +1,4 @@
-"""The connection to PFS is slow, silent, gone or reset at any byte: a right answer or an error, and no trace."""
+"""The connection to PFS is slow, silent, gone or reset at any byte: right answers or errors, and no trace."""
 
 from __future__ import annotations
 
