@@ -19,6 +19,7 @@ MAX_DRAIN_SECONDS = 3600
 MAX_PFS_SECONDS = 3600
 LEAST_KEEPALIVE_SECONDS = 6
 """pachd puts up with a ping in 5 seconds, and ends connections that have more."""
+MAX_WAIT_SECONDS = 86_400
 MAX_WORKERS = 256
 MOST = 10_000_000
 """Of connections, requests and MiB."""
@@ -303,6 +304,55 @@ SETTINGS: tuple[Setting, ...] = (
         kind=Number(4, MOST, "numbers"),
         help="Requests that each worker handles at once, a quarter of them with large bodies; others are told"
         " SlowDown [default: 1024]",
+    ),
+    Setting(
+        name="max-rate",
+        kind=Number(1, MOST, "requests a second", zero="any number"),
+        help="Requests a second of each access key, and of each address without one, over all workers; others"
+        " are told SlowDown [default: 0, any number]",
+    ),
+    Setting(
+        name="max-head",
+        kind=Number(4, 1024, "KiB"),
+        help="KiB of a request's line and headers together, so also of its URI [default: 16]",
+    ),
+    Setting(
+        name="max-headers",
+        kind=Number(16, 10_000, "numbers"),
+        help="Headers of a request [default: 500]",
+    ),
+    Setting(
+        name="max-xml",
+        kind=Number(64, 65_536, "KiB"),
+        help="KiB of a body of XML; that of CompleteMultipartUpload may have as much as 10,000 parts need"
+        " [default: 2048]",
+    ),
+    Setting(
+        name="max-object",
+        kind=Number(1, MOST, "MiB", zero="no limit but S3's 5 TiB"),
+        help="MiB of an object that is written, in one request or in parts [default: 0, no limit but S3's"
+        " 5 TiB]",
+    ),
+    Setting(
+        name="idle-seconds",
+        kind=Number(1, MAX_WAIT_SECONDS, "seconds"),
+        help="How long a connection may be idle between two requests [default: 60]",
+    ),
+    Setting(
+        name="head-seconds",
+        kind=Number(1, MAX_WAIT_SECONDS, "seconds"),
+        help="How long a request's head may take from its first byte to its end, and a TLS handshake"
+        " [default: 30]",
+    ),
+    Setting(
+        name="upload-idle-seconds",
+        kind=Number(1, MAX_WAIT_SECONDS, "seconds"),
+        help="How long a request's body may bring no byte while the gateway waits for it [default: 60]",
+    ),
+    Setting(
+        name="download-idle-seconds",
+        kind=Number(1, MAX_WAIT_SECONDS, "seconds"),
+        help="How long a client may take no byte of an answer that lies ready [default: 300]",
     ),
     Setting(
         name="transfer-memory",

@@ -18,6 +18,15 @@ PFS_ANSWER_SECONDS = 60
 PFS_IDLE_SECONDS = 60
 PFS_COMMIT_SECONDS = 600
 PFS_KEEPALIVE_SECONDS = 15
+MAX_RATE = 0
+MAX_HEAD_KIB = 16
+MAX_HEADERS = 500
+MAX_XML_KIB = 2048
+MAX_OBJECT_MIB = 0
+IDLE_SECONDS = 60
+HEAD_SECONDS = 30
+UPLOAD_IDLE_SECONDS = 60
+DOWNLOAD_IDLE_SECONDS = 300
 
 
 class ConfigError(Exception):
@@ -102,6 +111,23 @@ class Config:
     pfs_commit_seconds: int = PFS_COMMIT_SECONDS
     pfs_keepalive_seconds: int = PFS_KEEPALIVE_SECONDS
     """These four: what the table of pfs/timeouts.py has."""
+    max_rate: int = MAX_RATE
+    """Requests a second of one access key or, without one, of one address; 0: any number."""
+    max_head_kib: int = MAX_HEAD_KIB
+    """KiB of a request's line and headers."""
+    max_headers: int = MAX_HEADERS
+    max_xml_kib: int = MAX_XML_KIB
+    """KiB of a body of XML."""
+    max_object_mib: int = MAX_OBJECT_MIB
+    """MiB of an object that is written; 0: as many as S3 allows."""
+    idle_seconds: int = IDLE_SECONDS
+    """Between two requests on a connection."""
+    head_seconds: int = HEAD_SECONDS
+    """For a request's head, or a TLS handshake, to be whole."""
+    upload_idle_seconds: int = UPLOAD_IDLE_SECONDS
+    """Without a byte of a body that is waited for."""
+    download_idle_seconds: int = DOWNLOAD_IDLE_SECONDS
+    """Without a byte that is taken of an answer."""
     transfer_memory_mib: int = TRANSFER_MEMORY_MIB
     """MiB of what is on its way to and from clients in each worker."""
     cache_memory_mib: int = CACHE_MEMORY_MIB

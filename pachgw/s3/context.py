@@ -20,7 +20,7 @@ from pachgw.s3.listing.directories import Directories
 from pachgw.s3.metadata.branch import MetadataBranches
 from pachgw.s3.multipart.openuploads import OpenUploads
 from pachgw.s3.names import BucketRef
-from pachgw.s3.payload.source import PayloadSource, open_payload
+from pachgw.s3.payload.source import MAX_OBJECT_BYTES, PayloadSource, open_payload
 from pachgw.s3.reading.downloads import Downloads
 from pachgw.s3.reading.resuming import Resuming
 from pachgw.s3.reading.smallobjects import SmallObjects
@@ -32,8 +32,8 @@ from pachgw.s3.writing.gatherings import Gatherings
 from pachgw.s3.writing.heads import Heads
 from pachgw.streams import Offload, TooLong, read_all
 
-XML_BODY_LIMIT = 2 * 1024 * 1024
-"""Bytes; a DeleteObjects of 1,000 keys of 1,024 bytes fits, also with each character escaped."""
+XML_BODY_BYTES = 2 * 1024 * 1024
+"""A DeleteObjects of 1,000 keys of 1,024 bytes fits, also with each character escaped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,10 @@ class Shared:
     key_encoding: KeyEncoding
     cors: Cors
     clock: Callable[[], datetime]
+    xml_bytes: int = XML_BODY_BYTES
+    """Of a body of XML."""
+    object_bytes: int = MAX_OBJECT_BYTES
+    """Of an object that is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,18 +104,23 @@ class Call:
 
     def open_body(self) -> PayloadSource:
         """The body's payload, unframed; read() raises S3Error where it is not what was signed."""
-        return open_payload(self.head, self.principal.payload, self.body, self.shared.offload)
+        return self._open_body(self.shared.object_bytes)
 
-    async def read_xml(self, limit: int = XML_BODY_LIMIT) -> bytes:
-        """The whole body of an action that takes XML, at most `limit` bytes.
+    def _open_body(self, most: int) -> PayloadSource:
+        return open_payload(
+            self.head, self.principal.payload, self.body, self.shared.offload, most_bytes=most
+        )
+
+    async def read_xml(self, limit: int = 0) -> bytes:
+        """The whole body of an action that takes XML, at most `limit` bytes; 0: as many as any may have.
 
         Raises MaxMessageLengthExceeded, and as open_body.
         """
         if self.body.content_length == 0:
             return b""
-        source = self.open_body()
+        source = self._open_body(MAX_OBJECT_BYTES)
         try:
-            return await read_all(source, limit)
+            return await read_all(source, limit or self.shared.xml_bytes)
         except TooLong:
             raise S3Error("MaxMessageLengthExceeded", "Your request was too big.") from None
         finally:

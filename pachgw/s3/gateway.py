@@ -49,7 +49,7 @@ from pachgw.s3.auth.fingerprint import fingerprint
 from pachgw.s3.auth.keyring import Keyring, parse_keyring
 from pachgw.s3.changes.history import History
 from pachgw.s3.changes.visible import VisibleCommits
-from pachgw.s3.context import Call, Shared
+from pachgw.s3.context import XML_BODY_BYTES, Call, Shared
 from pachgw.s3.cors import Cors
 from pachgw.s3.crosssite import foreign_page
 from pachgw.s3.entrance import Entrance, check_permit
@@ -62,6 +62,7 @@ from pachgw.s3.metadata.sweeping import Sweeper
 from pachgw.s3.multipart.openuploads import ABANDONED_DAYS, OpenUploads
 from pachgw.s3.names import parse_bucket
 from pachgw.s3.openness import AuthWatch, Openness
+from pachgw.s3.payload.source import MAX_OBJECT_BYTES
 from pachgw.s3.processes.bulletin import Bulletin
 from pachgw.s3.processes.locks import ProcessLocks
 from pachgw.s3.processes.notices import Notices
@@ -149,6 +150,8 @@ class Gateway:
         downloads: int = DOWNLOADS,
         metrics: Metrics | None = None,
         sidecar: Sidecar | None = None,
+        xml_bytes: int = XML_BODY_BYTES,
+        object_bytes: int = 0,
         clock: Callable[[], datetime] = _now,
     ) -> None:
         """`cache_dir` is for what can be read from PFS again; None: it is read again and again.
@@ -160,7 +163,8 @@ class Gateway:
         An upload in parts is removed `abandoned_uploads_days` after its beginning; 0: never. `cache_bytes`
         bound what is kept in memory of what PFS has said; 0: nothing is. `download_bytes` are those of all
         `downloads` that may be under way at once. `sidecar` has the only buckets that there are, with
-        `sessions` of one token, whoever asks; None: every branch is a bucket.
+        `sessions` of one token, whoever asks; None: every branch is a bucket. `xml_bytes` are those of a body
+        of XML, `object_bytes` those of an object that is written; 0: as many as S3 allows.
         """
         self._sessions = sessions
         self._domains = domains or Domains()
@@ -217,6 +221,8 @@ class Gateway:
             key_encoding=key_encoding,
             cors=cors or Cors(),
             clock=clock,
+            xml_bytes=xml_bytes,
+            object_bytes=min(object_bytes or MAX_OBJECT_BYTES, MAX_OBJECT_BYTES),
         )
         caches: dict[str, Cache] = {
             "listings": self._directories,

@@ -44,8 +44,8 @@ class Capacity:
 class Closable(Protocol):
     """A connection as it is seen here."""
 
-    def close_idle(self) -> None:
-        """Close the connection if it is between two requests."""
+    def give_way(self) -> None:
+        """Close the connection if no request of it is handled."""
 
 
 C = TypeVar("C", bound=Closable)
@@ -53,7 +53,7 @@ R = TypeVar("R")
 
 
 class Admission(Generic[C, R]):
-    """Who is here: connections, idle ones in the order in which they became so, requests, uploads."""
+    """Who is here: connections, unused ones in the order in which they became so, requests, uploads."""
 
     def __init__(self, capacity: Capacity) -> None:
         self.capacity = capacity
@@ -74,7 +74,7 @@ class Admission(Generic[C, R]):
         return len(self.connections) >= self.capacity.all_connections
 
     def connected(self, connection: C) -> bool:
-        """A connection has come; whether it may be used. For its sake the one that is idle for longest goes.
+        """A connection has come; whether it may be used. For its sake the one unused for longest goes.
 
         Where none but itself is, its first request has to be refused.
         """
@@ -86,7 +86,7 @@ class Admission(Generic[C, R]):
         if longest is connection:
             return False
         self.busy(longest)
-        longest.close_idle()
+        longest.give_way()
         return True
 
     def disconnected(self, connection: C) -> None:
@@ -95,13 +95,13 @@ class Admission(Generic[C, R]):
         self._idle.pop(connection, None)
 
     def idle(self, connection: C) -> None:
-        """The connection is between two requests from now on."""
+        """No request of the connection is handled from now on; again where it was so before."""
         if connection in self.connections:
             self._idle.pop(connection, None)
             self._idle[connection] = None
 
     def busy(self, connection: C) -> None:
-        """The connection is not between two requests."""
+        """A request of the connection is handled."""
         self._idle.pop(connection, None)
 
     def admit(self, request: R, *, body_bytes: int | None) -> bool:

@@ -17,19 +17,20 @@ import termios
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
+from zope.interface import implementer
 
 from pachgw.web.body import BrokenBody
+from pachgw.web.framing import ChunkDecoder, is_coding, is_host, is_length, is_target
 from pachgw.web.refusal import Refusal
 
 if TYPE_CHECKING:
     from pachgw.web.request import Request
     from pachgw.web.site import Site
 
-LENGTH_DIGITS = 18
 LARGE_BODY_BYTES = 64 * 1024
 
 
@@ -37,6 +38,7 @@ class Wait(Enum):
     """What the connection's one timer is running for."""
 
     NOTHING = auto()
+    HANDSHAKE = auto()
     REQUEST = auto()
     HEAD = auto()
     BODY = auto()
@@ -45,6 +47,11 @@ class Wait(Enum):
     LINGER = auto()
 
 
+UNUSED = frozenset({Wait.HANDSHAKE, Wait.REQUEST, Wait.HEAD})
+"""Nothing is handled: the connection may be closed where others need its place."""
+
+
+@implementer(IHandshakeListener)
 class Channel(HTTPChannel):
     """One connection. One request at a time is handled; the next one waits in the base's buffer."""
 
@@ -69,6 +76,9 @@ class Channel(HTTPChannel):
         """Whether it is one too many, and only waits to be told so."""
 
     def connectionMade(self) -> None:
+        limits = self.site.limits
+        self.MAX_LENGTH = self.totalHeadersSize = limits.head_bytes
+        self.maxHeaders = limits.headers
         super().connectionMade()
         if self.site.admission.is_full:
             # Not even told so.
@@ -78,8 +88,14 @@ class Channel(HTTPChannel):
         self._keep_little_unsent()
         if hasattr(self.transport, "SEND_LIMIT"):
             # What the kernel takes is bounded by that: it may be asked with more than Twisted's 128 KiB.
-            self.transport.SEND_LIMIT = 2 * self.site.limits.unsent_bytes
+            self.transport.SEND_LIMIT = 2 * limits.unsent_bytes
         self.is_spare = not self.site.admission.connected(self)
+        if self.isSecure():
+            self._start_wait(Wait.HANDSHAKE)
+
+    def handshakeCompleted(self) -> None:
+        if self._wait is Wait.HANDSHAKE:
+            self._start_wait(Wait.REQUEST)
 
     def _keep_little_unsent(self) -> None:
         """Bound what the kernel takes of an answer, so that a slow client is seen early, and costs little."""
@@ -97,17 +113,27 @@ class Channel(HTTPChannel):
 
     # Parsing: what the base gets too late, too lax or too loud.
 
+    def dataReceived(self, data: bytes) -> None:
+        if self._wait in (Wait.REQUEST, Wait.HANDSHAKE) and data.strip(b"\r\n"):
+            self.head_begun()
+        super().dataReceived(data)
+
+    def lineReceived(self, line: bytes) -> None:
+        if line[:1] in (b" ", b"\t"):
+            # RFC 9112 §5.2 lets a folded line be refused or unfolded, and §2.2 forbids one that comes first.
+            self._refuse(Refusal.BAD_REQUEST)
+            return
+        super().lineReceived(line)
+
     def headerReceived(self, line: bytes) -> bool:
         if len(line.translate(None, b"\x00\r\n")) != len(line):
             # RFC 9110 §5.5; older releases of the base pass them on.
             return self._refuse(Refusal.BAD_REQUEST)
         name, _, value = line.partition(b":")
-        match name.lower():
-            case b"content-length" if len(value.strip(b" \t")) > LENGTH_DIGITS:
-                # More than int() takes, or than anybody sends.
+        match name.lower(), value.strip(b" \t"):
+            case b"content-length", length if not is_length(length):
                 return self._refuse(Refusal.BAD_REQUEST)
-            case b"transfer-encoding" if value.strip(b" \t").lower() != b"chunked":
-                # RFC 9112 §6.3: its length cannot be known; the base reads "identity" as no body.
+            case b"transfer-encoding", coding if not is_coding(coding):
                 return self._refuse(Refusal.BAD_REQUEST)
         return bool(super().headerReceived(line))
 
@@ -115,12 +141,24 @@ class Channel(HTTPChannel):
         request = self.requests[-1]
         headers = request.requestHeaders
         self.persistent = self.checkPersistence(request, self._version)
-        hosts = len(headers.getRawHeaders(b"Host") or ())
+        hosts = headers.getRawHeaders(b"Host") or ()
         is_11 = self._version == b"HTTP/1.1"
-        if hosts > 1 or (is_11 and not hosts) or (not is_11 and headers.hasHeader(b"Transfer-Encoding")):
+        if (
+            len(hosts) > 1
+            or (is_11 and not hosts)
+            or not all(map(is_host, hosts))
+            or (not is_11 and headers.hasHeader(b"Transfer-Encoding"))
+            or not is_target(self._path)
+        ):
             # RFC 9112 §3.2 and §6.1.
             self._refuse(Refusal.BAD_REQUEST)
             return
+        if self.length is None:
+            self._transferDecoder = ChunkDecoder(
+                request.handleContentChunk,
+                self._finishRequestBody,
+                trailer_bytes=self.site.limits.head_bytes,
+            )
         request.gotLength(self.length)
         expectation = headers.getRawHeaders(b"Expect") or ()
         expecting = is_11 and any(value.lower() == b"100-continue" for value in expectation)
@@ -333,7 +371,12 @@ class Channel(HTTPChannel):
 
     def close_idle(self) -> None:
         """Close the connection if it is between two requests."""
-        if self._wait is Wait.REQUEST:
+        if self._wait in (Wait.HANDSHAKE, Wait.REQUEST):
+            self._close()
+
+    def give_way(self) -> None:
+        """Close the connection if no request of it is handled, so that others have its place."""
+        if self._wait in UNUSED:
             self._close()
 
     def _close(self) -> None:
@@ -350,14 +393,15 @@ class Channel(HTTPChannel):
     # Time.
 
     def head_begun(self) -> None:
-        """The first line of a request has come; its head is to be whole in a bounded time."""
-        self._start_wait(Wait.HEAD)
+        """A request's first bytes have come; its head is to be whole in a bounded time from now on."""
+        if self._wait is not Wait.HEAD:
+            self._start_wait(Wait.HEAD)
 
     def _start_wait(self, wait: Wait) -> None:
         limits = self.site.limits
-        if wait is Wait.REQUEST:
+        if wait in UNUSED:
             self.site.admission.idle(self)
-        elif self._wait is Wait.REQUEST:
+        elif self._wait in UNUSED:
             self.site.admission.busy(self)
         self._wait = wait
         match wait:
@@ -365,7 +409,7 @@ class Channel(HTTPChannel):
                 self.setTimeout(None)
             case Wait.REQUEST:
                 self.setTimeout(limits.idle_seconds)
-            case Wait.HEAD:
+            case Wait.HEAD | Wait.HANDSHAKE:
                 self.setTimeout(limits.head_seconds)
             case Wait.BODY | Wait.DRAIN:
                 self.setTimeout(limits.body_seconds)
@@ -376,8 +420,8 @@ class Channel(HTTPChannel):
                 self.setTimeout(limits.linger_seconds)
 
     def resetTimeout(self) -> None:
-        # A head that comes in drops does not win time with each.
-        if self._wait in (Wait.BODY, Wait.DRAIN):
+        # A head that comes in drops does not win time with each, nor what nobody wants of a body.
+        if self._wait is Wait.BODY:
             super().resetTimeout()
 
     def timeoutConnection(self) -> None:

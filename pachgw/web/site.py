@@ -41,8 +41,11 @@ class Limits:
 
     idle_seconds: float = 60
     """Between two requests."""
-    head_seconds: float = 60
-    """From a request's first line to the end of its head."""
+    head_seconds: float = 30
+    """From a request's first byte to the end of its head; and for a TLS handshake."""
+    head_bytes: int = 16 * 1024
+    """Of a request's line and headers, so also of each of them."""
+    headers: int = 500
     body_seconds: float = 60
     """Without a byte while the handler waits for the body."""
     write_seconds: float = 300

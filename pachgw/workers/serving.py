@@ -32,6 +32,7 @@ from pachgw.s3.sidecar import FixedBucket, OwnSessions, Sidecar
 from pachgw.web.accesslog import AccessLog
 from pachgw.web.admission import Capacity
 from pachgw.web.app import SECRET_PARAMETERS, make_site
+from pachgw.web.site import Limits
 from pachgw.workers.gauges import watch
 from pachgw.workers.health import STOPPING, Health, Probes
 from pachgw.workers.order import ACCESS_KEYS, CERTIFICATE, Handed, Order
@@ -48,7 +49,8 @@ SWITCH_INTERVAL_SECONDS = 0.0005
 pool's threads rather than for PFS."""
 
 DIGEST_THREADS = 4
-MIB = 1024 * 1024
+KIB = 1024
+MIB = 1024 * KIB
 
 
 class Serving:
@@ -95,6 +97,8 @@ class Serving:
             keyring=Keyring(only=config.access_keys_only),
             openness=_openness(config, order.index),
             sidecar=_sidecar(config),
+            xml_bytes=config.max_xml_kib * KIB,
+            object_bytes=config.max_object_mib * MIB,
             metrics=self._metrics,
         )
         self._health = Health(
@@ -112,6 +116,7 @@ class Serving:
             reactor=reactor,
             render_error=self._gateway.refuse,
             on_error=self._gateway.explain,
+            limits=_limits(config),
             capacity=capacity,
             access_log=self._access_log,
             metrics=self._metrics,
@@ -217,6 +222,18 @@ def _openness(config: Config, index: int) -> Openness:
         return Openness.REFUSED
     # All that follows is a warning, and one process is enough for that.
     return Openness.ALLOWED if index == 0 else Openness.CLOSED
+
+
+def _limits(config: Config) -> Limits:
+    """What one connection may take."""
+    return Limits(
+        idle_seconds=config.idle_seconds,
+        head_seconds=config.head_seconds,
+        head_bytes=config.max_head_kib * KIB,
+        headers=config.max_headers,
+        body_seconds=config.upload_idle_seconds,
+        write_seconds=config.download_idle_seconds,
+    )
 
 
 def _sidecar(config: Config) -> Sidecar | None:

@@ -235,7 +235,7 @@ async def _choose(job: _Job, upload: Upload) -> list[Part]:
     """The parts that the request lists. Raises as choose_parts does."""
     parts = await read_parts(job.call, upload)
     try:
-        return choose_parts(job.listed, parts, upload_id=upload.id)
+        return choose_parts(job.listed, parts, upload_id=upload.id, most_bytes=job.call.shared.object_bytes)
     except S3Error as error:
         # Of a commit that goes while it is walked PFS may find nothing.
         if error.code == "InvalidPart" and not await _is_still(job.call, upload):

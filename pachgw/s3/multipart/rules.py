@@ -18,7 +18,7 @@ from pachgw.s3.metadata.records import MAX_PARTS
 from pachgw.s3.metadata.records import Checksum as KeptChecksum
 from pachgw.s3.multipart.uploads import ChecksumKind, Part, PartChecksum
 from pachgw.s3.payload.checksums import ALGORITHMS, COMBINABLE, Checksum, combine, header_name, parse_base64
-from pachgw.s3.payload.source import MAX_OBJECT_BYTES
+from pachgw.s3.payload.source import MAX_OBJECT_BYTES, too_large
 from pachgw.s3.request.conditions import Headers
 from pachgw.s3.request.headers import etag_of
 
@@ -66,12 +66,7 @@ def parse_part_number(text: str | None) -> int:
 
 def part_too_large(size: int) -> S3Error:
     """EntityTooLarge for a part of that many bytes."""
-    return S3Error(
-        "EntityTooLarge",
-        "Your proposed upload exceeds the maximum allowed size",
-        ProposedSize=str(size),
-        MaxSizeAllowed=str(MAX_PART_BYTES),
-    )
+    return too_large(size, MAX_PART_BYTES)
 
 
 def parse_copy_range(text: str | None, size: int) -> tuple[int, int]:
@@ -155,8 +150,14 @@ def check_part_checksum(kind: ChecksumKind | None, algorithm: str) -> None:
         )
 
 
-def choose_parts(listed: Sequence[ListedPart], parts: Mapping[int, Part], *, upload_id: str) -> list[Part]:
-    """The parts that make the object, in order.
+def choose_parts(
+    listed: Sequence[ListedPart],
+    parts: Mapping[int, Part],
+    *,
+    upload_id: str,
+    most_bytes: int = MAX_OBJECT_BYTES,
+) -> list[Part]:
+    """The parts that make the object, in order, of at most so many bytes.
 
     Raises InvalidPartOrder, InvalidPart for one that is not there or is another, EntityTooSmall,
     EntityTooLarge.
@@ -184,13 +185,8 @@ def choose_parts(listed: Sequence[ListedPart], parts: Mapping[int, Part], *, upl
                 PartNumber=str(one.number),
                 ETag=one.etag.strip('"'),
             )
-    if (size := sum(part.size for part in chosen)) > MAX_OBJECT_BYTES:
-        raise S3Error(
-            "EntityTooLarge",
-            "Your proposed upload exceeds the maximum allowed size",
-            ProposedSize=str(size),
-            MaxSizeAllowed=str(MAX_OBJECT_BYTES),
-        )
+    if (size := sum(part.size for part in chosen)) > most_bytes:
+        raise too_large(size, most_bytes)
     return chosen
 
 

@@ -50,16 +50,17 @@ def require_length(head: RequestHead) -> None:
         raise missing_length()
 
 
-def _too_large(size: int) -> S3Error:
+def too_large(size: int, most: int) -> S3Error:
+    """EntityTooLarge for an object of that many bytes, where so many are allowed."""
     return S3Error(
         "EntityTooLarge",
         "Your proposed upload exceeds the maximum allowed size",
         ProposedSize=str(size),
-        MaxSizeAllowed=str(MAX_OBJECT_BYTES),
+        MaxSizeAllowed=str(most),
     )
 
 
-def _decoded_length(head: RequestHead, payload: Payload, content_length: int | None) -> int | None:
+def _decoded_length(head: RequestHead, payload: Payload, content_length: int | None, most: int) -> int | None:
     length = content_length
     if payload.kind in _CHUNKED:
         name = "x-amz-decoded-content-length"
@@ -71,8 +72,8 @@ def _decoded_length(head: RequestHead, payload: Payload, content_length: int | N
                 "InvalidArgument", f"{name} must be a number of bytes.", ArgumentName=name, ArgumentValue=text
             )
         length = int(text)
-    if length is not None and length > MAX_OBJECT_BYTES:
-        raise _too_large(length)
+    if length is not None and length > most:
+        raise too_large(length, most)
     return length
 
 
@@ -172,12 +173,14 @@ class PayloadSource:
         payload: Payload,
         checks: _Checks,
         decoded_length: int | None,
+        most_bytes: int,
     ) -> None:
         self.decoded_length = decoded_length
         """Bytes of the object, None where they were not announced."""
         self.checksums: dict[str, str] = {}
         """After the end: base64 of the checksum by algorithm (`CRC32`), where the client sent one."""
         self._body = body
+        self._most = most_bytes
         self._offload = offload
         self._sha256 = payload.sha256
         self._checks = checks
@@ -224,8 +227,8 @@ class PayloadSource:
     def _take(self, piece: bytes) -> bytes:
         data = self._decoder.feed(piece) if self._decoder else piece
         self._size += len(data)
-        if self._size > (MAX_OBJECT_BYTES if self.decoded_length is None else self.decoded_length):
-            raise _too_large(self._size) if self.decoded_length is None else incomplete()
+        if self._size > (self._most if self.decoded_length is None else self.decoded_length):
+            raise too_large(self._size, self._most) if self.decoded_length is None else incomplete()
         for checksum in self._running.values():
             checksum.update(data)
         return data
@@ -272,7 +275,14 @@ class PayloadSource:
         )
 
 
-def open_payload(head: RequestHead, payload: Payload, body: RequestBody, offload: Offload) -> PayloadSource:
+def open_payload(
+    head: RequestHead,
+    payload: Payload,
+    body: RequestBody,
+    offload: Offload,
+    *,
+    most_bytes: int = MAX_OBJECT_BYTES,
+) -> PayloadSource:
     """The object's bytes in the body, checked by everything that the head says of them while they are read.
 
     Nothing of the body is read here. Raises S3Error MissingContentLength (aws-chunked without
@@ -281,4 +291,5 @@ def open_payload(head: RequestHead, payload: Payload, body: RequestBody, offload
     object integrity".
     """
     checks = _checks(head, payload)
-    return PayloadSource(body, offload, payload, checks, _decoded_length(head, payload, body.content_length))
+    length = _decoded_length(head, payload, body.content_length, most_bytes)
+    return PayloadSource(body, offload, payload, checks, length, most_bytes)

@@ -121,6 +121,19 @@ def test_idle_connections_are_closed_oldest_first(wire: Make) -> None:
     assert [crowd.is_closed(one) for one in (0, third, fourth)] == [False, True, False]
 
 
+@pytest.mark.parametrize("begun", [b"G", b"GET / HTTP/1.1\r\nHost: h\r\n"])
+def test_half_heads_keep_nobody_out(wire: Make, begun: bytes) -> None:
+    crowd = Crowd(wire, capacity=Capacity(connections=3))
+    second, third = crowd.connect(), crowd.connect()
+    for number in (third, 0, second):
+        crowd.send(number, begun)
+    late = crowd.connect()
+    assert [crowd.is_closed(one) for one in (0, second, third, late)] == [False, False, True, False]
+    crowd.send(late, GET)
+    crowd.wire.calls[0].answer.callback(OK)
+    assert crowd.take(late).endswith(b"fine")
+
+
 def test_connection_beyond_busy_ones_is_told_and_closed(wire: Make) -> None:
     crowd = Crowd(wire, capacity=Capacity(connections=2))
     for number in (0, crowd.connect()):
@@ -139,7 +152,7 @@ def test_far_too_many_connections_are_closed_without_a_word(wire: Make) -> None:
     crowd = Crowd(wire, capacity=capacity)
     crowd.send(0, GET)
     while len(crowd.wire.site.connections) < capacity.all_connections:
-        crowd.send(crowd.connect(), b"G")
+        crowd.send(crowd.connect(), GET)
     last = crowd.connect()
     assert crowd.is_closed(last)
     assert crowd.take(last) == b""

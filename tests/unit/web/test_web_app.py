@@ -109,11 +109,21 @@ def test_every_method_reaches_the_handler(wire: Wires, method: bytes) -> None:
     assert [call.head.method for call in w.calls] == [method.decode()]
 
 
-@pytest.mark.parametrize("host", [b"a..b", b"\xff\xfe", b"x" * 300, b"", b"[::1", b"h:80:90", b"\xc3\xa9"])
+@pytest.mark.parametrize("host", [b"a..b", b"x" * 300, b"", b"[::1]:80", b"h:", b"x_1.%41:80"])
 def test_every_host_reaches_the_handler(wire: Wires, host: bytes) -> None:
     w = wire()
     w.send(b"GET /b HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
     assert [call.head.values(b"host") for call in w.calls] == [[host]]
+
+
+@pytest.mark.parametrize(
+    "host", [b"\xff\xfe", b"[::1", b"h:80:90", b"\xc3\xa9", b"a b", b"a/b", b"u@h", b"a,b", b'"', b"h:x"]
+)
+def test_what_is_no_host_is_refused(wire: Wires, host: bytes) -> None:
+    w = wire()
+    w.send(b"GET /b HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+    assert w.take().startswith(b"HTTP/1.1 400 ")
+    assert w.calls == []
 
 
 def test_head_is_what_was_sent(wire: Wires) -> None:

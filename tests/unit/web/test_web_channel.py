@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.web.http import HTTPChannel
+from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder
 
 from pachgw.messages import ClientGone, RequestBody, RequestHead, Response
 from pachgw.web.site import Limits
@@ -38,8 +38,22 @@ def test_private_names_of_twisted_are_there() -> None:
         "_receivedHeaderSize",
         "_receivedHeaderCount",
         "_log",
+        "_transferDecoder",
+        "_finishRequestBody",
+        "totalHeadersSize",
+        "maxHeaders",
     ):
         assert hasattr(channel, name), name
+    decoder: Any = _ChunkedTransferDecoder(lambda data: None, lambda data: None)
+    for name in (
+        "_dataReceived_CHUNK_LENGTH",
+        "_dataReceived_TRAILER",
+        "_buffer",
+        "_start",
+        "_trailerHeaders",
+        "_maxTrailerHeadersSize",
+    ):
+        assert hasattr(decoder, name), name
     assert channel._waitingForTransport is False
 
 

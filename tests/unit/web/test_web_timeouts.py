@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from twisted.internet.defer import Deferred
 
 from pachgw.messages import RequestBody, RequestHead, Response
@@ -52,15 +53,35 @@ def test_idle_time_starts_again_after_an_answer(wire: Wires) -> None:
 
 def test_head_in_drops_wins_no_time(wire: Wires) -> None:
     w = wire()
-    w.send(b"GET / HTTP/1.1\r\n")
-    for _ in range(59):
+    w.clock.advance(50)
+    w.send(b"G")
+    for byte in b"ET / HTTP/1.1\r\nHost: h\r\nX: yz":
         w.clock.advance(1)
-        w.send(b"X: y\r\n")
+        w.send(bytes([byte]))
     assert w.take() == b""
     w.clock.advance(1)
     assert w.take().endswith(b"<RequestTimeout/>")
     assert w.transport.half_closed
     assert w.calls == []
+
+
+def test_part_of_a_line_is_a_head_that_was_begun(wire: Wires) -> None:
+    w = wire()
+    w.send(b"\r\n")
+    w.clock.advance(59)
+    w.send(b"GE")
+    w.clock.advance(29)
+    assert w.take() == b""
+    w.clock.advance(1)
+    assert w.take().endswith(b"<RequestTimeout/>")
+
+
+def test_empty_lines_are_idleness(wire: Wires) -> None:
+    w = wire()
+    w.send(b"\r\n")
+    w.clock.advance(60)
+    assert w.transport.disconnecting
+    assert w.take() == b""
 
 
 def test_stalled_body_is_answered_with_a_timeout(wire: Wires) -> None:
@@ -96,11 +117,16 @@ def test_stalled_backend_does_not_time_out_the_client(wire: Wires, result: Resul
     assert w.take().endswith(b"done")
 
 
-def test_stalled_rest_of_an_answered_body_closes(wire: Wires) -> None:
+@pytest.mark.parametrize("drops", [0, 59])
+def test_stalled_rest_of_an_answered_body_closes(wire: Wires, drops: int) -> None:
     w = wire(limits=LIMITS)
     w.send(put(500))
     w.calls[0].answer.callback(ok())
-    w.clock.advance(60)
+    for _ in range(drops):
+        w.clock.advance(1)
+        w.send(b"x")
+    assert not w.transport.disconnecting
+    w.clock.advance(60 - drops)
     assert w.transport.disconnecting
 
 
