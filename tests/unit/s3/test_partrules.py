@@ -219,6 +219,11 @@ def test_an_object_that_is_too_large() -> None:
     parts = {number: part(number, MAX_PART_BYTES) for number in range(1, 256)}
     wanted = [ListedPart(number=number, etag=etag_of(bytes([number]) * 32)) for number in range(1, 256)]
     assert len(choose_parts(wanted, parts, upload_id="u")) == 255
+    whole = 255 * MAX_PART_BYTES
+    assert len(choose_parts(wanted, parts, upload_id="u", most_bytes=whole)) == 255
+    with pytest.raises(S3Error) as caught:
+        choose_parts(wanted, parts, upload_id="u", most_bytes=whole - 1)
+    assert (code_of(caught), caught.value.fields["MaxSizeAllowed"]) == ("EntityTooLarge", str(whole - 1))
     parts[255] = part(255, 6 * 1024**4)
     with pytest.raises(S3Error) as caught:
         choose_parts(wanted, parts, upload_id="u")
