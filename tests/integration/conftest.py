@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
+from barrage import Barrage
 from buckets import Bucket
 from daemons import Daemon
 from raw import ask
@@ -70,3 +71,19 @@ def other(s3: object, bucket: str) -> str:
     name = f"{bucket}-other"
     s3.create_bucket(Bucket=name)
     return name
+
+
+_malformed: dict[str, Barrage] = {}
+
+
+@pytest.fixture(scope="session")
+def malformed() -> dict[str, Barrage]:
+    """What is to be told of at the end of the run."""
+    return _malformed
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for title, barrage in _malformed.items():
+        terminalreporter.section(title)
+        for line in barrage.lines():
+            terminalreporter.write_line(line)
