@@ -6,6 +6,9 @@ be served without auth in openness.py.
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,9 +22,13 @@ from pachgw.s3.auth.keyring import Identity, Keyring
 from pachgw.s3.auth.permits import EVERYTHING, Permit
 from pachgw.s3.errors import S3Error
 from pachgw.s3.names import BucketRef, parse_bucket
+from pachgw.s3.processes.rates import Rates
 from pachgw.s3.request.action import Action
 from pachgw.s3.request.copysource import parse_copy_source
 from pachgw.s3.request.target import Target
+
+OWN_PREFIX = 64
+"""Bits of an IPv6 address that a client cannot choose."""
 
 _log = Logger()
 
@@ -44,9 +51,19 @@ class Signer:
 class Entrance:
     """The access keys in force, for the requests of one gateway."""
 
-    def __init__(self, keyring: Keyring, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        sessions: Sessions,
+        *,
+        rates: Rates | None = None,
+        slowed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`rates` are those of each access key, or address without one; `slowed` is called beyond them."""
         self._keyring = keyring
         self._sessions = sessions
+        self._rates = rates
+        self._slowed = slowed
         self._complained: set[tuple[str, str | None]] = set()
 
     @property
@@ -81,6 +98,16 @@ class Entrance:
             raise
         return Signer(principal=principal, identity=keyring.identity_of(principal.access_key_id))
 
+    def charge(self, identity: Identity, head: RequestHead) -> None:
+        """Count a request of whose signature it is known that it is good. Raises SlowDown beyond the rate."""
+        if self._rates is None:
+            return
+        wait = self._rates.take(_charged(identity, head.peer))
+        if wait:
+            self._slowed()
+            seconds = str(math.ceil(wait))
+            raise S3Error("SlowDown", "Please reduce your request rate.", headers=(("Retry-After", seconds),))
+
     def own_token_refused(self, identity: Identity) -> S3Error | None:
         """What to answer when PFS refuses the token that a key of ours has; None: the token is the client's.
 
@@ -99,6 +126,20 @@ class Entrance:
                 else f"its token {token} is unknown to PFS, has expired or was revoked",
             )
         return S3Error("AccessDenied", "Access Denied.")
+
+
+def _charged(identity: Identity, peer: str) -> str:
+    """Whose rate it is."""
+    if identity.name is not None:
+        return f"key {identity.name}"
+    if identity.token is not None:
+        return f"token {identity.token}"
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(peer.partition("%")[0])
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
+            # Whoever has one of these has all.
+            return f"net {ipaddress.ip_network((address, OWN_PREFIX), strict=False)}"
+    return f"peer {peer}"
 
 
 _COPIES = {Action.COPY_OBJECT, Action.UPLOAD_PART_COPY}

@@ -66,6 +66,7 @@ from pachgw.s3.payload.source import MAX_OBJECT_BYTES
 from pachgw.s3.processes.bulletin import Bulletin
 from pachgw.s3.processes.locks import ProcessLocks
 from pachgw.s3.processes.notices import Notices
+from pachgw.s3.processes.rates import Rates
 from pachgw.s3.processes.sharedfile import SharedDirectory
 from pachgw.s3.reading.caches import CACHE_BYTES, divide
 from pachgw.s3.reading.downloads import DOWNLOADS, DOWNLOADS_BYTES, Downloads
@@ -152,6 +153,7 @@ class Gateway:
         sidecar: Sidecar | None = None,
         xml_bytes: int = XML_BODY_BYTES,
         object_bytes: int = 0,
+        max_rate: int = 0,
         clock: Callable[[], datetime] = _now,
     ) -> None:
         """`cache_dir` is for what can be read from PFS again; None: it is read again and again.
@@ -164,15 +166,21 @@ class Gateway:
         bound what is kept in memory of what PFS has said; 0: nothing is. `download_bytes` are those of all
         `downloads` that may be under way at once. `sidecar` has the only buckets that there are, with
         `sessions` of one token, whoever asks; None: every branch is a bucket. `xml_bytes` are those of a body
-        of XML, `object_bytes` those of an object that is written; 0: as many as S3 allows.
+        of XML, `object_bytes` those of an object that is written; 0: as many as S3 allows. `max_rate` is how
+        many requests a second each access key has, or address without one; 0: any number.
         """
         self._sessions = sessions
         self._domains = domains or Domains()
-        self._entrance = Entrance(Keyring() if keyring is None else keyring, sessions)
-        self._auth_watch = AuthWatch(openness, sessions, reactor=reactor)
-        shared = None if shared_dir is None else SharedDirectory(shared_dir)
-        self._locks = None if shared is None else ProcessLocks(shared, reactor=reactor)
         metrics = metrics or Metrics()
+        shared = None if shared_dir is None else SharedDirectory(shared_dir)
+        self._entrance = Entrance(
+            Keyring() if keyring is None else keyring,
+            sessions,
+            rates=Rates(max_rate, shared, now=time.time),
+            slowed=metrics.refused.labels("rate").inc,
+        )
+        self._auth_watch = AuthWatch(openness, sessions, reactor=reactor)
+        self._locks = None if shared is None else ProcessLocks(shared, reactor=reactor)
         turns = Turns(self._locks, waited=metrics.turn_seconds.observe)
         notices = Notices(shared)
         shares = divide(cache_bytes)
@@ -305,8 +313,9 @@ class Gateway:
             form = await read_form(head, body, bucket=target.bucket or "")
             signer = await self._entrance.signer(head, partial(self._judge_form, signer.principal, form))
         identity = signer.admitted()
-        check_permit(identity.permit, action, head, target, self._shared.names)
         head.notes.who = identity.name or (fingerprint(identity.token) if identity.token else "-")
+        self._entrance.charge(identity, head)
+        check_permit(identity.permit, action, head, target, self._shared.names)
         pfs = self._sessions.session(identity.token, request_id=head.request_id)
         # What stands in for a client of PFS need not know it.
         head.notes.behind = getattr(pfs, "spent", None)

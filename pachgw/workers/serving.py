@@ -98,6 +98,7 @@ class Serving:
             openness=_openness(config, order.index),
             sidecar=_sidecar(config),
             xml_bytes=config.max_xml_kib * KIB,
+            max_rate=config.max_rate,
             object_bytes=config.max_object_mib * MIB,
             metrics=self._metrics,
         )

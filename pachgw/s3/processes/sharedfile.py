@@ -1,7 +1,7 @@
 """The one file of a directory over which processes agree: locks on ranges of it, and words of memory in it.
 
-Which range or word stands for what is said in locks.py, notices.py and bulletin.py. Nothing in it has to
-outlive the processes that have it open.
+Which range or word stands for what is said in locks.py, notices.py, bulletin.py and rates.py. Nothing in it
+has to outlive the processes that have it open.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ WORDS = 16 * 1024
 WORD_BYTES = 8
 BOARD_BYTES = 256 * 1024
 """Behind the words."""
+RATE_WORDS = 8 * 1024
+"""Behind the board, where older releases, which may have the same file, see nothing."""
 
-_MAPPED_BYTES = WORDS * WORD_BYTES + BOARD_BYTES
+_MAPPED_BYTES = (WORDS + RATE_WORDS) * WORD_BYTES + BOARD_BYTES
 
 LATE_SECONDS = 1.0
 
@@ -60,8 +62,10 @@ class SharedFile:
             os.close(mapped)
         self.words = memory[: WORDS * WORD_BYTES].cast("Q")
         """Memory; each word is read and written as a whole."""
-        self.board = memory[WORDS * WORD_BYTES :]
+        self.board = memory[WORDS * WORD_BYTES :][:BOARD_BYTES]
         """Memory; bytes."""
+        self.rates = memory[-RATE_WORDS * WORD_BYTES :].cast("Q")
+        """Memory; words as well."""
 
     def try_lock(self, start: int, length: int) -> bool:
         """Whether the range is locked now; False where another process has some of it. Raises OSError."""
