@@ -30,15 +30,18 @@ DAY = 86400
 
 
 class Clock:
-    """What time.time_ns says: now, and later by what it was moved."""
+    """What time.time_ns says: a microsecond more at each look, and what it was moved."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._really = time.time_ns
-        self._moved = 0
-        monkeypatch.setattr(time, "time_ns", lambda: self._really() + self._moved)
+        self._now = time.time_ns()
+        monkeypatch.setattr(time, "time_ns", self._look)
+
+    def _look(self) -> int:
+        self._now += 1_000
+        return self._now
 
     def forward(self, seconds: float) -> None:
-        self._moved += int(seconds * 1_000_000_000)
+        self._now += int(seconds * 1_000_000_000)
 
 
 class House(ActivationCalls, AuthCalls, TokenCalls, RoleCalls, RepoCalls, FileCalls, WriteCalls):
