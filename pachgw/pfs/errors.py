@@ -78,8 +78,8 @@ _BAD_TOKEN = re.compile(
 # CANCELLED is the server's when it stops: a call that we cancelled has nobody left to tell.
 _AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
-# As gRPC's core writes it (1.74 to 1.85) where all attempts to connect have failed.
-_NOT_CONNECTED = re.compile(r".*failed to connect to all addresses", re.DOTALL)
+# As gRPC's core writes it (1.74 to 1.85) where all attempts to connect have failed, or there is no address.
+_NOT_CONNECTED = re.compile(r".*(?:failed to connect to all addresses|DNS resolution failed)", re.DOTALL)
 
 _TOO_MANY_CALLS = "Concurrent RPC limit exceeded!"
 

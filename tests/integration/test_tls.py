@@ -212,6 +212,7 @@ def test_certificates_change_under_load(daemon: Daemon, files: Files) -> None:
         for client in clients:
             client.join()
     assert not failures
+    print(f"\n  {len(shown)} certificates, {len(seen)} connections under load, none failed")
     assert {before, *shown[:-1]} <= set(seen)
     served = [hashlib.sha256(one).hexdigest() for one in shown]
     assert [print_ for print_ in served if any(print_ in line for line in daemon.log)] == served

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pachgw import config
+from pachgw.pfs.timeouts import Timeouts
 
 OPTIONS = {
     "max_connections": "--max-connections",
@@ -37,3 +38,30 @@ def test_wrong_limit_is_named(tmp_path: Path, name: str, text: str) -> None:
     with pytest.raises(config.ConfigError, match=OPTIONS[name]) as refused:
         load(tmp_path, **{name: text})
     assert "\n" not in str(refused.value)
+
+
+PFS_SECONDS = {
+    "pfs_answer_seconds": (60, "1", "3600"),
+    "pfs_idle_seconds": (60, "1", "3600"),
+    "pfs_commit_seconds": (600, "1", "3600"),
+    # pachd ends connections on which pings come faster than in 5 seconds.
+    "pfs_keepalive_seconds": (15, "6", "3600"),
+}
+
+
+@pytest.mark.parametrize("name", PFS_SECONDS)
+def test_limits_on_pfs(tmp_path: Path, name: str) -> None:
+    default, low, high = PFS_SECONDS[name]
+    assert getattr(load(tmp_path), name) == default
+    for text in (low, high):
+        assert getattr(load(tmp_path, **{name: text}), name) == int(text)
+    for text in (str(int(low) - 1), str(int(high) + 1), "", "-1", "1.5", "soon"):
+        with pytest.raises(config.ConfigError, match=name.replace("_", "-")):
+            load(tmp_path, **{name: text})
+
+
+def test_limits_on_pfs_are_those_of_its_client(tmp_path: Path) -> None:
+    loaded, client = load(tmp_path), Timeouts()
+    told = (loaded.pfs_answer_seconds, loaded.pfs_idle_seconds, loaded.pfs_commit_seconds)
+    assert told == (client.call, client.idle, client.commit)
+    assert loaded.pfs_keepalive_seconds == client.keepalive

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pachgw.pfs.errors import pfs_error
+from pachgw.pfs.errors import pfs_error, was_not_connected
 from pachgw.pfs.port import (
     AlreadyExists,
     BranchNotFound,
@@ -34,6 +34,7 @@ from pachgw.pfs.port import (
 DATA = Path(__file__).parents[2] / "data" / "pfs"
 
 UNKNOWN = grpc.StatusCode.UNKNOWN
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
 TEXTS: list[tuple[str, type[PFSError]]] = [
     ("repo r already exists", AlreadyExists),
@@ -190,3 +191,37 @@ def test_no_path_reads_as_another_error(one: str, two: str) -> None:
     assert type(pfs_error(UNKNOWN, text, token_sent=True)) is Invalid
     text = f'attempted to visit "{path}", but it\'s not a directory'
     assert type(pfs_error(UNKNOWN, text, token_sent=True)) is PathConflict
+
+
+class _Failed(grpc.RpcError, grpc.Call):
+    """A call that has failed with this text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def details(self) -> str:
+        return self._text
+
+    def code(self) -> grpc.StatusCode:
+        return UNAVAILABLE
+
+    initial_metadata = trailing_metadata = is_active = time_remaining = cancel = add_callback = None
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        (
+            "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Connection refused",
+            False,
+        ),
+        ("Stream removed (failed to connect to all addresses; last error: UNKNOWN)", False),
+        ("DNS resolution failed for pachd.example.com:30650: no such host", False),
+        ("Stream removed (Socket closed)", True),
+        ("Stream removed (sendmsg: Broken pipe (32))", True),
+        ("ping timeout", True),
+        ("", True),
+    ],
+)
+def test_whether_a_call_was_sent(text: str, sent: bool) -> None:
+    assert was_not_connected(_Failed(text)) != sent
