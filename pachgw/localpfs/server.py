@@ -168,7 +168,7 @@ class LocalPFSServer:
                 ("grpc.http2.lookahead_bytes", _LOOKAHEAD_BYTES),
                 # As pachd has it; else gRPC ends a connection that asks in 5 minutes more than twice whether
                 # it is there.
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", _PING_MILLISECONDS),
+                ("grpc.http2.min_ping_interval_without_data_ms", _PING_MILLISECONDS),
                 ("grpc.keepalive_permit_without_calls", 1),
             ]
         )

@@ -142,7 +142,7 @@ def _kill_under_load(tmp_path: Path, *, seed: int, times: int) -> None:
 
 
 def test_pfs_and_workers_are_killed_under_load(tmp_path: Path) -> None:
-    _kill_under_load(tmp_path, seed=1, times=5)
+    _kill_under_load(tmp_path, seed=1, times=3)
 
 
 @pytest.mark.long

@@ -303,7 +303,8 @@ def test_a_peer_that_is_gone_is_noticed(lost: Lost) -> None:
 @pytest.mark.long
 def test_pings_do_not_end_a_connection(lost: Lost) -> None:
     """An idle one is kept by both sides for more pings than a server needs to lose its patience."""
-    lost.asked.result()
+    for one in (lost.asked, lost.got, lost.put):
+        one.result()
     lost.place.is_well()
     accepted = lost.place.proxy.accepted
     before = lost.place.proxy.counts()
