@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
@@ -106,17 +107,20 @@ class Load:
     def check(self) -> None:
         """After the end: what was acknowledged is there, and all that is there is whole."""
         for key, size in self.acknowledged.items():
-            answer = ask(self._url, "GET", f"/{self._bucket}/{key}")
-            assert (answer.status, answer.body == content(key, size)) == (200, True), (
-                key,
-                size,
-                answer.status,
-            )
+            answer = self._settled(key)
+            assert (answer.status, answer.body == content(key, size)) == (200, True), (key, answer.status)
         for key, size in self.failed.items():
-            answer = ask(self._url, "GET", f"/{self._bucket}/{key}")
+            answer = self._settled(key)
             assert answer.status in {200, 404}, answer
             self.counts[f"PUT failed, {'whole' if answer.status == 200 else 'nothing there'}"] += 1
             assert answer.status == 404 or answer.body == content(key, size), (key, size)
+
+    def _settled(self, key: str) -> Answer:
+        """GET; each worker finds PFS again by an attempt of its own, after 2 seconds at most."""
+        end = time.monotonic() + SECONDS
+        while (answer := ask(self._url, "GET", f"/{self._bucket}/{key}")).status == 503:
+            assert time.monotonic() < end, answer
+        return answer
 
 
 class Killer:

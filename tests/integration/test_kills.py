@@ -130,7 +130,7 @@ def _kill_under_load(tmp_path: Path, *, seed: int, times: int) -> None:
         with Load(daemon, BUCKET, writers=4, readers=4, seed=seed) as load:
             killer.kill(load, times=times)
         load.check()
-        s3 = s3_client(daemon.s3_url)
+        s3 = s3_client(daemon.s3_url, retries={"max_attempts": 10, "mode": "standard"})
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
         found = {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", ())}
         assert found.items() >= load.acknowledged.items()
