@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import ParamSpec, TypeVar
 
@@ -45,6 +45,7 @@ class Workers:
             min(8, cores + 1), thread_name_prefix="pfs-store", initializer=_step_back
         )
         self._upkeep = ThreadPoolExecutor(1, thread_name_prefix="pfs-upkeep")
+        self._to_clean_up: dict[Future[None], Callable[[], None]] = {}
 
     async def write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.wrap_future(self._writer.submit(function, *args, **kwargs))
@@ -60,8 +61,19 @@ class Workers:
         return asyncio.wrap_future(self._storers.submit(function, *args, **kwargs))
 
     def clean_up(self, function: Callable[[], None]) -> None:
-        """Run the function in the pool for storing some time; what it raises is logged."""
-        self._storers.submit(_logged, function)
+        """Run the function in the pool for storing, before `close` returns; what it raises is logged."""
+        try:
+            future = self._storers.submit(_logged, function)
+        except RuntimeError:
+            # The threads were ended before the call heard of its own end.
+            _logged(function)
+            return
+        self._to_clean_up[future] = function
+        future.add_done_callback(self._note_clean)
+
+    def _note_clean(self, future: Future[None]) -> None:
+        if not future.cancelled():
+            del self._to_clean_up[future]
 
     async def batches(self, values: Iterator[T]) -> AsyncIterator[list[T]]:
         """The values in lists, each worked out in the pool for reading; none is empty."""
@@ -88,9 +100,12 @@ class Workers:
             await asyncio.shield(asyncio.wrap_future(self._upkeep.submit(values.close)))
 
     def close(self) -> None:
-        """Wait for what runs and end the threads."""
+        """Wait for what runs, end the threads, and clean up what they did not come to."""
         for pool in (self._upkeep, self._storers, self._readers, self._writer):
             pool.shutdown(wait=True, cancel_futures=True)
+        for function in self._to_clean_up.values():
+            _logged(function)
+        self._to_clean_up.clear()
 
 
 def _step_back() -> None:
