@@ -350,6 +350,12 @@ SETTINGS: tuple[Setting, ...] = (
         help="How long a request's body may bring no byte while the gateway waits for it [default: 60]",
     ),
     Setting(
+        name="least-upload-rate",
+        kind=Number(1, MOST, "bytes a second", zero="however few"),
+        help="Bytes a second that a request's body has to bring on average, beyond --upload-idle-seconds of"
+        " waiting for it [default: 256]",
+    ),
+    Setting(
         name="download-idle-seconds",
         kind=Number(1, MAX_WAIT_SECONDS, "seconds"),
         help="How long a client may take no byte of an answer that lies ready [default: 300]",

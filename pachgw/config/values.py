@@ -26,6 +26,7 @@ MAX_OBJECT_MIB = 0
 IDLE_SECONDS = 60
 HEAD_SECONDS = 30
 UPLOAD_IDLE_SECONDS = 60
+LEAST_UPLOAD_RATE = 256
 DOWNLOAD_IDLE_SECONDS = 300
 
 
@@ -126,6 +127,8 @@ class Config:
     """For a request's head, or a TLS handshake, to be whole."""
     upload_idle_seconds: int = UPLOAD_IDLE_SECONDS
     """Without a byte of a body that is waited for."""
+    least_upload_rate: int = LEAST_UPLOAD_RATE
+    """Bytes a second of a body that is waited for, on average; 0: however few."""
     download_idle_seconds: int = DOWNLOAD_IDLE_SECONDS
     """Without a byte that is taken of an answer."""
     transfer_memory_mib: int = TRANSFER_MEMORY_MIB

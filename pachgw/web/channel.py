@@ -66,6 +66,8 @@ class Channel(HTTPChannel):
         self._wait = Wait.REQUEST
         self._expecting = False
         self._body_paused = False
+        self._awaited_since: float | None = None
+        self._awaited_seconds = 0.0
         self._draining: Request | None = None
         self._discarding = False
         self._discarded = 0
@@ -160,6 +162,7 @@ class Channel(HTTPChannel):
                 trailer_bytes=self.site.limits.head_bytes,
             )
         request.gotLength(self.length)
+        self._awaited_seconds = 0.0
         expectation = headers.getRawHeaders(b"Expect") or ()
         expecting = is_11 and any(value.lower() == b"100-continue" for value in expectation)
         if self.length == 0:
@@ -253,9 +256,13 @@ class Channel(HTTPChannel):
             if not request.startedWriting:
                 self._send100Continue()
         # Time runs only while somebody waits for the client: a slow backend costs it nothing.
+        self._awaited_since = self.site.reactor.seconds()
         self._start_wait(Wait.BODY)
 
     def body_not_awaited(self) -> None:
+        if self._awaited_since is not None:
+            self._awaited_seconds += self.site.reactor.seconds() - self._awaited_since
+            self._awaited_since = None
         if self._wait is Wait.BODY:
             self._start_wait(Wait.NOTHING)
 
@@ -411,7 +418,9 @@ class Channel(HTTPChannel):
                 self.setTimeout(limits.idle_seconds)
             case Wait.HEAD | Wait.HANDSHAKE:
                 self.setTimeout(limits.head_seconds)
-            case Wait.BODY | Wait.DRAIN:
+            case Wait.BODY:
+                self.setTimeout(self._body_seconds())
+            case Wait.DRAIN:
                 self.setTimeout(limits.body_seconds)
             case Wait.FLUSH:
                 self._untaken = self._count_untaken()
@@ -422,7 +431,17 @@ class Channel(HTTPChannel):
     def resetTimeout(self) -> None:
         # A head that comes in drops does not win time with each, nor what nobody wants of a body.
         if self._wait is Wait.BODY:
-            super().resetTimeout()
+            self.setTimeout(self._body_seconds())
+
+    def _body_seconds(self) -> float:
+        """How long the next byte of the body may take: less where so far they came too slowly."""
+        limits = self.site.limits
+        if not limits.body_rate:
+            return limits.body_seconds
+        since = self._awaited_since
+        awaited = self._awaited_seconds + (0 if since is None else self.site.reactor.seconds() - since)
+        left = limits.body_seconds + self.requests[-1].body.received / limits.body_rate - awaited
+        return max(0.0, min(left, limits.body_seconds))
 
     def timeoutConnection(self) -> None:
         wait, self._wait = self._wait, Wait.NOTHING

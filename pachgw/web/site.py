@@ -48,6 +48,8 @@ class Limits:
     headers: int = 500
     body_seconds: float = 60
     """Without a byte while the handler waits for the body."""
+    body_rate: float = 256
+    """Bytes a second of a body, beyond `body_seconds` of waiting for them; 0: however few."""
     write_seconds: float = 300
     """Without a byte that the client takes of what lies ready to be sent."""
     linger_seconds: float = 30

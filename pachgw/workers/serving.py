@@ -233,6 +233,7 @@ def _limits(config: Config) -> Limits:
         head_bytes=config.max_head_kib * KIB,
         headers=config.max_headers,
         body_seconds=config.upload_idle_seconds,
+        body_rate=config.least_upload_rate,
         write_seconds=config.download_idle_seconds,
     )
 

@@ -295,6 +295,10 @@ HEADERS = (
         b"Range: \x00",
     ),
 )
+GENTLE = tuple(
+    token for token in TOKENS if token.isascii() and token.decode().isprintable() and token != b" "
+)
+"""What a request target, or a header, may have in it."""
 METHODS = (
     b"GET",
     b"HEAD",
@@ -374,6 +378,22 @@ def _value(data: bytes, at: int, choice: int) -> bytes:
     return b"\r\n".join(lines) + end + body
 
 
+def _in_value(data: bytes, at: int, choice: int) -> bytes:
+    """Something in the value of one of the headers but Host, as it may be there."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    if len(lines) > 2:
+        number = 2 + at % (len(lines) - 2)
+        name, colon, value = lines[number].partition(b": ")
+        lines[number] = name + colon + _gently(value, at, choice)
+    return b"\r\n".join(lines) + end + body
+
+
+def _gently(text: bytes, at: int, choice: int) -> bytes:
+    at %= len(text) + 1
+    return text[:at] + GENTLE[choice % len(GENTLE)] + text[at + choice % 3 :]
+
+
 def _twice(data: bytes, at: int, choice: int) -> bytes:
     """One of the lines of the head once more."""
     head, end, body = data.partition(b"\r\n\r\n")
@@ -392,8 +412,15 @@ def _version(data: bytes, at: int, choice: int) -> bytes:
 
 def _in_target(data: bytes, at: int, choice: int) -> bytes:
     line, end, rest = data.partition(b" HTTP/1.1")
-    at = line.find(b" ") + 1 + at % (len(line) + 1)
-    return line[:at] + TOKENS[choice % len(TOKENS)] + line[at:] + end + rest
+    method, space, target = line.partition(b" ")
+    # Behind the bucket, where there is more to be wrong.
+    bucket, slash, more = target[1:].partition(b"/")
+    if slash and at % 8:
+        return method + space + b"/" + bucket + slash + _gently(more, at // 8, choice) + end + rest
+    bucket, question, query = target.partition(b"?")
+    if question and at % 4:
+        return method + space + bucket + question + _gently(query, at // 4, choice) + end + rest
+    return method + space + _gently(target, at, choice) + end + rest
 
 
 def _in_body(data: bytes, at: int, choice: int) -> bytes:
@@ -403,8 +430,9 @@ def _in_body(data: bytes, at: int, choice: int) -> bytes:
 
 MUTATORS: tuple[Mutator, ...] = (
     *(_insert, _replace, _drop, _repeat, _flip, _cut, _line_end, _header, _value, _twice),
-    *(_method, _version, _in_target, _in_target, _in_body, _in_body),
+    *(_method, _version),
 )
+GENTLE_MUTATORS: tuple[Mutator, ...] = (_in_target, _in_value, _in_body)
 
 
 @st.composite
@@ -412,7 +440,9 @@ def mutated(draw: st.DrawFn, of: list[Shot]) -> Shot:
     """One of the requests with one to three things done to it."""
     shot = draw(st.sampled_from(of))
     data = shot.data
-    for mutate in draw(st.lists(st.sampled_from(MUTATORS), min_size=1, max_size=3)):
+    mutators = draw(st.sampled_from((MUTATORS, GENTLE_MUTATORS)))
+    for _ in range(draw(st.integers(1, 3))):
+        mutate = draw(st.sampled_from(mutators))
         data = mutate(data, draw(st.integers(0, 4095)), draw(st.integers(0, 255)))
     return Shot(kind=shot.kind, data=data)
 

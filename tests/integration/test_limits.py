@@ -27,6 +27,7 @@ LIMITS = {
     "--idle-seconds": "3",
     "--head-seconds": "1",
     "--upload-idle-seconds": "1",
+    "--least-upload-rate": "1000",
     "--download-idle-seconds": "1",
 }
 
@@ -145,22 +146,29 @@ def test_heads_that_do_not_end(daemon: Daemon) -> None:
             ends(wire)
 
 
-def test_a_head_in_drops_has_no_more_time(wire: Wire) -> None:
-    def drip() -> None:
-        wire.socket.settimeout(0.05)
-        while True:
-            # Until there is an answer; each drop alone would be soon enough.
-            wire.send(b"X: y\r\n")
-            try:
-                if wire.socket.recv(1, socket.MSG_PEEK):
-                    return
-            except TimeoutError:
-                continue
-
-    wire.send(GET)
-    drip()
+def _drip(wire: Wire, drop: bytes) -> None:
+    """Send a little again and again, each of it soon enough, until there is an answer."""
+    wire.socket.settimeout(0.05)
+    while True:
+        wire.send(drop)
+        with suppress(TimeoutError):
+            if wire.socket.recv(1, socket.MSG_PEEK):
+                break
     wire.socket.settimeout(60)
-    assert wire.answer().code == "RequestTimeout"
+
+
+def test_a_head_in_drops_has_no_more_time(wire: Wire) -> None:
+    wire.send(GET)
+    _drip(wire, b"X: y\r\n")
+    is_error(wire.answer(), "GET", 400, "RequestTimeout")
+
+
+def test_a_body_in_drops_has_little_more_time(daemon: Daemon, wire: Wire) -> None:
+    wire.head("PUT", f"/{BUCKET}/dripped", {"Content-Length": "100000"})
+    _drip(wire, b"x")
+    is_error(wire.answer(), "PUT", 400, "RequestTimeout")
+    ends(wire)
+    assert not is_there(daemon, "dripped")
 
 
 def test_idle_connections_end_without_a_word(daemon: Daemon, wire: Wire) -> None:

@@ -84,13 +84,55 @@ def test_empty_lines_are_idleness(wire: Wires) -> None:
     assert w.take() == b""
 
 
-def test_stalled_body_is_answered_with_a_timeout(wire: Wires) -> None:
-    async def handle(head: RequestHead, body: RequestBody) -> Response:
-        while await body.read():
-            pass
-        return ok()
+async def swallow(head: RequestHead, body: RequestBody) -> Response:
+    while await body.read():
+        pass
+    return ok(b"swallowed")
 
-    w = wire(handle)
+
+@pytest.mark.parametrize(("rate", "size"), [(256, 100_000), (10, 5000)])
+def test_a_body_in_drops_is_too_slow(wire: Wires, rate: int, size: int) -> None:
+    w = wire(swallow, limits=Limits(body_rate=rate))
+    w.send(put(size))
+    # As fast as it has to be, for twice as long as it may wait; and then at half that rate.
+    for _ in range(120):
+        w.clock.advance(0.5)
+        w.send(bytes(rate // 2))
+    assert w.take() == b""
+    seconds = 0
+    while not w.take():
+        assert seconds < 200
+        w.clock.advance(2)
+        w.send(bytes(rate // 2))
+        seconds += 2
+    assert seconds > 60
+    assert w.transport.half_closed
+
+
+def test_a_body_that_is_just_fast_enough_is_taken(wire: Wires) -> None:
+    w = wire(swallow, limits=Limits(body_rate=10))
+    w.send(put(10_000))
+    for _ in range(1000):
+        w.clock.advance(1)
+        w.send(bytes(10))
+    assert w.take().endswith(b"swallowed")
+
+
+def test_waiting_for_the_backend_is_no_slowness(wire: Wires, result: Result) -> None:
+    w = wire(limits=Limits(body_rate=1000))
+    w.send(put(60))
+    for _ in range(6):
+        w.clock.advance(1000)
+        waiting = w.calls[0].read()
+        w.clock.advance(9)
+        w.send(b"x" * 10)
+        assert len(result(waiting)) == 10
+    w.calls[0].answer.callback(ok(b"done"))
+    assert w.take().endswith(b"done")
+
+
+def test_stalled_body_is_answered_with_a_timeout(wire: Wires) -> None:
+    w = wire(swallow, limits=Limits(body_rate=0))
     w.send(put(1000))
     for _ in range(3):
         w.clock.advance(59)
