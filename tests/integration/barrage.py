@@ -85,6 +85,7 @@ class Barrage:
         self._address = (parts.hostname, parts.port)
         self._url = url
         self.counts: Counter[tuple[str, int]] = Counter()
+        self.notes: list[str] = []
 
     def fire(self, shots: Sequence[Shot], *, good: bytes) -> list[Outcome]:
         """Send all at once; returns when each is answered or closed, or hangs.
@@ -132,7 +133,7 @@ class Barrage:
         assert answer.status == 200, answer
 
     def lines(self) -> Iterator[str]:
-        """The counts, by kind."""
+        """The counts, by kind, and what else was noted."""
         for kind in sorted({kind for kind, _ in self.counts}):
             of_kind = sorted(
                 (status, count) for (other, status), count in self.counts.items() if other == kind
@@ -140,6 +141,7 @@ class Barrage:
             told = ", ".join(f"{status or 'closed'}: {count}" for status, count in of_kind)
             yield f"{sum(count for _, count in of_kind):6} {kind}: {told}"
         yield f"{self.counts.total():6} in all"
+        yield from self.notes
 
 
 def _write(client: _Client, selector: selectors.BaseSelector) -> None:

@@ -134,4 +134,5 @@ def test_nothing_is_left_behind(target: Target) -> None:
         assert time.monotonic() < end, over
         time.sleep(0.05)
     for pid, was in before.items():
+        target.barrage.notes.append(f"before {was}, after {now[pid]}")
         assert now[pid].memory_kib - was.memory_kib < GROWTH_KIB, (was, now[pid])

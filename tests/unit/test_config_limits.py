@@ -32,6 +32,29 @@ def test_limits_are_taken(tmp_path: Path) -> None:
     assert (loaded.max_connections, loaded.max_requests, loaded.transfer_memory_mib) == (8, 4, 16)
 
 
+ONE_REQUEST = {
+    "max_rate": ("max_rate", "0", "10000001"),
+    "max_head": ("max_head_kib", "4", "3"),
+    "max_headers": ("max_headers", "16", "0"),
+    "max_xml": ("max_xml_kib", "64", "63"),
+    "max_object": ("max_object_mib", "0", "-1"),
+    "idle_seconds": ("idle_seconds", "1", "0"),
+    "head_seconds": ("head_seconds", "86400", "86401"),
+    "upload_idle_seconds": ("upload_idle_seconds", "1", "0.5"),
+    "least_upload_rate": ("least_upload_rate", "0", "x"),
+    "download_idle_seconds": ("download_idle_seconds", "1", ""),
+}
+"""Of an option: the field that has it, a value at its end, and one beyond."""
+
+
+@pytest.mark.parametrize(("name", "field", "last", "beyond"), [(k, *v) for k, v in ONE_REQUEST.items()])
+def test_limits_of_one_request(tmp_path: Path, name: str, field: str, last: str, beyond: str) -> None:
+    assert getattr(load(tmp_path), field) not in {None, int(last)} or last == "0"
+    assert getattr(load(tmp_path, **{name: last}), field) == int(last)
+    with pytest.raises(config.ConfigError, match=f"--{name.replace('_', '-')}"):
+        load(tmp_path, **{name: beyond})
+
+
 @pytest.mark.parametrize("text", ["", "0", "1", "-5", "many", "1.5", "1e3", "99999999", "9" * 30, "٣٢"])
 @pytest.mark.parametrize("name", OPTIONS)
 def test_wrong_limit_is_named(tmp_path: Path, name: str, text: str) -> None:
