@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from pachgw.messages import RequestHead
 from pachgw.s3.errors import S3Error
 
 MAX_SKEW = timedelta(minutes=15)
 
+REMEMBERED = 128
+"""Times, each of which a client sends with all requests that it signs in that second."""
+
 _ISO_BASIC = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
 
 
+@lru_cache(maxsize=REMEMBERED)
 def parse_amz_date(text: str) -> datetime | None:
     """The time of `YYYYMMDDTHHMMSSZ`, aware UTC; None for anything else."""
     match = _ISO_BASIC.fullmatch(text)
@@ -35,6 +40,7 @@ def parse_http_date(text: str) -> datetime | None:
         return None
 
 
+@lru_cache(maxsize=REMEMBERED)
 def amz_date(when: datetime) -> str:
     """`YYYYMMDDTHHMMSSZ` of an aware time."""
     return when.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")

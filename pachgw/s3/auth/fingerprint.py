@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 DIGITS = 12
 
+REMEMBERED = 128
+"""Tokens whose fingerprints are not reckoned anew with each request."""
 
+
+@lru_cache(maxsize=REMEMBERED)
 def fingerprint(token: str) -> str:
     """The first digits of the token's SHA-256, as `pachgw token list` shows it.
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from itertools import zip_longest
 
 from pachgw.messages import RequestHead
@@ -34,13 +35,20 @@ SERVICE = "s3"
 TERMINATOR = "aws4_request"
 EXPECTED_CREDENTIAL = "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request"
 
+REMEMBERED = 128
+"""So much of what clients send with each of their requests is remembered with what it means, and so many keys
+of a day. Each can be as long as a request's head, 16 KiB."""
+
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 _HIDDEN = "(hidden)"
+_NAMES = ("Credential", "SignedHeaders", "Signature")
 # What a client may sign by mistake and must not find in an error.
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "x-amz-security-token"})
 _SECRET_PARAMETER = re.compile(r"\b(X-Amz-Security-Token=)[^&]*", re.IGNORECASE)
 # The markers, not the commas: an access key id may contain anything.
 _PART = re.compile(r"(?:^|[,\s])\s*(Credential|SignedHeaders|Signature)=")
+# What nearly every client sends: nothing in it can be taken for a marker.
+_USUAL = re.compile(r"Credential=([^,\s]+), ?SignedHeaders=([^,\s]+), ?Signature=([^,\s]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +78,7 @@ class Signed:
         return [name.lower() for name in self.signed_headers.split(";")]
 
 
+@lru_cache(maxsize=REMEMBERED)
 def parse_credential(text: str) -> Credential | None:
     """The credential, None when it has not the five parts or ends otherwise; the id may contain slashes."""
     parts = text.rsplit("/", 4)
@@ -79,6 +88,7 @@ def parse_credential(text: str) -> Credential | None:
     return Credential(access_key_id=access_key_id, date=date, region=region, service=service)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def valid_signed_headers(text: str) -> bool:
     """Whether each name in the list could be a header's name."""
     return all(TOKEN.fullmatch(name) for name in text.split(";"))
@@ -88,7 +98,10 @@ def _malformed(what: str) -> S3Error:
     return S3Error("AuthorizationHeaderMalformed", f"The authorization header is malformed; {what}.")
 
 
-def _parse_authorization(parameters: str) -> Signed:
+def _parts(parameters: str) -> dict[str, str]:
+    """What the header says, by name."""
+    if usual := _USUAL.fullmatch(parameters):
+        return dict(zip(_NAMES, usual.groups(), strict=True))
     found = list(_PART.finditer(parameters))
     values: dict[str, str] = {}
     for match, following in zip_longest(found, found[1:]):
@@ -96,7 +109,12 @@ def _parse_authorization(parameters: str) -> Signed:
         if match[1] in values:
             raise _malformed(f"{match[1]} is given twice")
         values[match[1]] = parameters[match.end() : end].strip().rstrip(",").rstrip()
-    for name in ("Credential", "SignedHeaders", "Signature"):
+    return values
+
+
+def _parse_authorization(parameters: str) -> Signed:
+    values = _parts(parameters)
+    for name in _NAMES:
         if name not in values:
             raise _malformed(f"the authorization component {name} is missing")
     credential = parse_credential(values["Credential"])
@@ -113,8 +131,13 @@ def _parse_authorization(parameters: str) -> Signed:
 
 def signing_key(secret: str, credential: Credential) -> bytes:
     """The key of one day, region and service, derived from the secret key."""
+    return _signing_key(secret, credential.date, credential.region, credential.service)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
     key = f"AWS4{secret}".encode()
-    for part in (credential.date, credential.region, credential.service, TERMINATOR):
+    for part in (date, region, service, TERMINATOR):
         key = hmac.digest(key, part.encode(), "sha256")
     return key
 
