@@ -27,6 +27,24 @@ _MICROSECOND = timedelta(microseconds=1)
 KEYS_AT_ONCE = 500
 """Keys in one statement."""
 
+# What last_change does step by step, of a commit on whose own line the change lies: in one statement, which
+# sees one state without a transaction, it takes a third of the time.
+_CHANGE_ON_LINE = """
+    SELECT changes.size, changes.hash, made.id, made.finished,
+        CASE WHEN made.position = lines.bottom THEN lines.parent ELSE before.id END
+    FROM commits AS place
+    JOIN lines ON lines.line = place.line
+    JOIN changes ON changes.line = place.line AND changes.key = :key AND changes.position =
+        (SELECT position FROM changes WHERE line = place.line AND key = :key AND position <= place.position
+            ORDER BY position DESC LIMIT 1)
+    JOIN commits AS made ON made.line = place.line AND made.position = changes.position
+    LEFT JOIN commits AS before ON before.line = place.line AND before.position = made.position - 1
+    WHERE place.repo = :repo AND place.id = :commit AND (made.position = lines.bottom OR before.id NOT NULL)
+        AND NOT EXISTS
+        (SELECT 1 FROM commits WHERE line = place.line AND state <> 1
+            AND position BETWEEN changes.position AND place.position)
+"""
+
 
 class State(IntEnum):
     """What the index has of a commit."""
@@ -145,6 +163,10 @@ class ChangesReader:
 
         Raises NotCovered.
         """
+        row = self._db.execute(_CHANGE_ON_LINE, {"key": key, "repo": repo, "commit": commit}).fetchone()
+        if row is not None:
+            size, file_hash, commit_id, finished, parent = row
+            return Change(commit=commit_id, parent=parent, time=moment(finished), size=size, hash=file_hash)
         with transaction(self._db, "DEFERRED"):
             for segment in self._segments(self._place(repo, commit)):
                 found = self._db.execute(
