@@ -101,10 +101,15 @@ def main() -> int:
         order = from_json(Order, control.receive()[ORDER])
     except EOFError:
         return 1
-    globalLogBeginner.beginLoggingTo([LogToSupervisor(control)], redirectStandardIO=False)
+    log = LogToSupervisor(control)
+    globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False)
     from twisted.internet import reactor
 
-    return Worker(control, reactor).run(order)
+    log.gather(reactor)
+    try:
+        return Worker(control, reactor).run(order)
+    finally:
+        log.end()
 
 
 if __name__ == "__main__":

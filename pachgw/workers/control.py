@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText
+from twisted.python.threadable import isInIOThread
 from zope.interface import implementer
 
 ORDER = "order"
@@ -31,9 +32,15 @@ too long for a line, and one with `not_ready`, the reason or ""."""
 READY = "ready"
 """From a worker: it accepts connections; with its `pid`."""
 LOG = "log"
-"""From a worker: an event of its log: `time`, `level`, `namespace`, `text`."""
+"""From a worker: events of its log, in order, each with `time`, `level`, `namespace`, `text`."""
 
 READ_BYTES = 65536
+
+GATHER_SECONDS = 0.02
+"""So long events of the log are gathered that are no warnings. With a message for each line of the access log
+worker and supervisor take 80 µs more for a request."""
+GATHER_CHARACTERS = 65536
+"""So much text of them does not wait any longer."""
 
 
 class Control:
@@ -88,20 +95,50 @@ class LogToSupervisor:
 
     def __init__(self, control: Control) -> None:
         self._control = control
+        self._reactor: Any = None
+        self._gathered: list[dict[str, Any]] = []
+        self._characters = 0
+        self._lock = threading.Lock()
+
+    def gather(self, reactor: Any) -> None:
+        """Until end() events of the reactor's thread may wait a moment for others, but for warnings."""
+        self._reactor = reactor
+
+    def end(self) -> None:
+        """Send what waits; from now on nothing does."""
+        self._reactor = None
+        self._send()
 
     def __call__(self, event: LogEvent) -> None:
         if event.get("log_namespace") == "twisted.internet.base" and event.get("log_level") is LogLevel.info:
             return  # That the reactor ended; the daemon's own says so too.
-        text = eventAsText(event, includeTimestamp=False, includeSystem=False)
+        if event.get("log_format") == "{line}":
+            # To format these, most of all that there are, takes as long as the rest.
+            text = str(event["line"])
+        else:
+            text = eventAsText(event, includeTimestamp=False, includeSystem=False)
         if not text:
             return
-        self._control.send(
-            {
-                LOG: {
-                    "time": event["log_time"],
-                    "level": event.get("log_level", LogLevel.info).name,
-                    "namespace": event.get("log_namespace", "-"),
-                    "text": text,
-                }
-            }
-        )
+        level = event.get("log_level", LogLevel.info)
+        said = {
+            "time": event["log_time"],
+            "level": level.name,
+            "namespace": event.get("log_namespace", "-"),
+            "text": text,
+        }
+        with self._lock:
+            self._gathered.append(said)
+            self._characters += len(text)
+            is_first, is_much = len(self._gathered) == 1, self._characters >= GATHER_CHARACTERS
+        if is_much or level is not LogLevel.info or self._reactor is None or not isInIOThread():
+            self._send()
+        elif is_first:
+            self._reactor.callLater(GATHER_SECONDS, self._send)
+
+    def _send(self) -> None:
+        # With the lock, so that no later ones come before them.
+        with self._lock:
+            if self._gathered:
+                self._control.send({LOG: self._gathered})
+                self._gathered = []
+                self._characters = 0

@@ -165,20 +165,21 @@ def _complained(index: int, line: str) -> None:
 
 
 def _logged(index: int, message: Message) -> bool:
-    """An event of the worker's log becomes one of this process's, as it was and with the worker's name."""
-    event = message.get(LOG)
-    if event is None:
+    """Events of the worker's log become some of this process's, as they were and with the worker's name."""
+    events = message.get(LOG)
+    if events is None:
         return False
-    level, namespace = event["level"], event["namespace"]
-    globalLogPublisher(
-        {
-            "log_level": LogLevel.lookupByName(level),
-            "log_namespace": namespace,
-            "log_system": f"{_name(index)} {namespace}#{level}",
-            "log_time": event["time"],
-            "log_format": "{text}",
-            "text": event["text"],
-            "worker": index + 1,
-        }
-    )
+    for event in events:
+        level, namespace = event["level"], event["namespace"]
+        globalLogPublisher(
+            {
+                "log_level": LogLevel.lookupByName(level),
+                "log_namespace": namespace,
+                "log_system": f"{_name(index)} {namespace}#{level}",
+                "log_time": event["time"],
+                "log_format": "{text}",
+                "text": event["text"],
+                "worker": index + 1,
+            }
+        )
     return True

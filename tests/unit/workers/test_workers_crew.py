@@ -32,7 +32,7 @@ BEGIN = """
     def send(**message):
         print(json.dumps(message), flush=True)
     def log(text, level="info", namespace="pachgw.test", time=1.5):
-        send(log={"time": time, "level": level, "namespace": namespace, "text": text})
+        send(log=[{"time": time, "level": level, "namespace": namespace, "text": text}])
     def ready():
         send(ready=True, pid=os.getpid())
 """
@@ -178,7 +178,7 @@ class CrewTest(TestCase):
             "    message = json.loads(line)\n"
             "    if 'stop' in message:\n"
             "        break\n"
-            "    send(log={'time': 1, 'level': 'info', 'namespace': 'test', 'text': 'had ' + line.strip()})\n"
+            "    send(log=[{'time': 1, 'level': 'info', 'namespace': 'test', 'text': 'had ' + line.strip()}])\n"
             "    send(renewed=message['number'])\n"
         )
         await made.start()
