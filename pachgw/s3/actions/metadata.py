@@ -13,6 +13,7 @@ from pachgw.s3.context import Call
 from pachgw.s3.keys import decode_path
 from pachgw.s3.metadata.branch import File
 from pachgw.s3.metadata.records import (
+    NOTHING,
     Description,
     Record,
     again_note,
@@ -52,7 +53,7 @@ async def find_record(call: Call, repo: str, info: FileInfo) -> Record | None:
 async def find_description(call: Call, repo: str, info: FileInfo) -> Description:
     """What the record of find_record says; of an object without one, nothing."""
     record = await find_record(call, repo, info)
-    return Description() if record is None else record.description
+    return NOTHING if record is None else record.description
 
 
 async def recall_description(call: Call, repo: str, info: FileInfo) -> Description:
@@ -60,6 +61,8 @@ async def recall_description(call: Call, repo: str, info: FileInfo) -> Descripti
 
     What is in it never changes, but for tags that another gateway may have set since.
     """
+    if call.shared.metadata.is_known_missing(repo):
+        return NOTHING
     key = decode_path(info.path)
     lines = call.shared.metadata.recall(repo, records_pattern(key, info.hash))
     if lines and info.committed is not None and (change := await _change(call, repo, info)) is not None:

@@ -73,10 +73,11 @@ class Description:
     @property
     def says_nothing(self) -> bool:
         """Whether every answer would be the same without it."""
-        return self == _NOTHING
+        return self == NOTHING
 
 
-_NOTHING = Description()
+NOTHING = Description()
+"""What is said of an object without a record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
