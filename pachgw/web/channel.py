@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IDelayedCall, IHandshakeListener
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
+from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from pachgw.web.body import BrokenBody
@@ -327,6 +328,14 @@ class Channel(HTTPChannel):
             self._write_stall = None
 
     # The answer, and what comes after it.
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        # In one piece: the transport looks at each of the fifty that the base makes.
+        lines = [b" ".join((version, code, reason))]
+        for name, values in headers.getAllRawHeaders():
+            lines += [name + b": " + value for value in values]
+        lines += (b"", b"")
+        self.transport.write(b"\r\n".join(lines))
 
     def answer_begins(self, request: Request) -> None:
         """Settle, before the headers leave, whether the connection stays; says so in them."""

@@ -178,7 +178,8 @@ class CrewTest(TestCase):
             "    message = json.loads(line)\n"
             "    if 'stop' in message:\n"
             "        break\n"
-            "    send(log=[{'time': 1, 'level': 'info', 'namespace': 'test', 'text': 'had ' + line.strip()}])\n"
+            "    had = {'time': 1, 'level': 'info', 'namespace': 'test', 'text': 'had ' + line.strip()}\n"
+            "    send(log=[had])\n"
             "    send(renewed=message['number'])\n"
         )
         await made.start()
