@@ -5,7 +5,9 @@ Knows no PFS. A Deferred's cancel cannot stop a thread, so what is cancelled is 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -40,6 +42,8 @@ class Bridge:
 
     def __init__(self, reactor: Reactor, *, threads: int, name: str) -> None:
         self.reactor = reactor
+        self._answered: deque[Callable[[], None]] = deque()
+        self._is_woken = False
         self._threads = threads
         self._name = name
         self._pool: ThreadPool | None = None
@@ -93,9 +97,27 @@ class Bridge:
             try:
                 value = convert(finished.result())
             except Exception:  # whatever it is, it is raised where the call was made
-                self.reactor.callFromThread(fire, waiting.errback, Failure())
+                self._hand_over(partial(fire, waiting.errback, Failure()))
             else:
-                self.reactor.callFromThread(fire, waiting.callback, value)
+                self._hand_over(partial(fire, waiting.callback, value))
 
         call.add_done_callback(done)
         return await waiting
+
+    def _hand_over(self, fire: Callable[[], None]) -> None:
+        """Have it called on the reactor, soon; from any thread."""
+        self._answered.append(fire)
+        if not self._is_woken:
+            # To wake the reactor is a write to a pipe, in which the thread lets go of the interpreter.
+            self._is_woken = True
+            self.reactor.callFromThread(self._fire_all)
+
+    def _fire_all(self) -> None:
+        # What comes from here on wakes once more, or is found below.
+        self._is_woken = False
+        try:
+            while self._answered:
+                self._answered.popleft()()
+        finally:
+            if self._answered:
+                self.reactor.callFromThread(self._fire_all)
