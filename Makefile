@@ -31,14 +31,16 @@ $(PACHYDERM)/.installed:
 	$(PACHYDERM)/python -m pip install --quiet 'python-pachyderm==6.3.3' 'protobuf<3.21'
 	touch $@
 
-# Clients that are large, or whose packages contradict those of the tests (s3fs pins another botocore). Restic and
-# node come from the system; what is not there is skipped by name.
+# Clients that are large, or whose packages contradict those of the tests (s3fs pins another botocore). Restic, node
+# and Go come from the system; what is not there is skipped by name. MinIO's mc is in no package index: Go builds it.
 CLIENTS := .venv-clients
+MC := github.com/minio/mc@v0.0.0-20250313080218-cf909e1063a9
 $(CLIENTS)/.installed: setup.py tests/integration/clients/javascript/package.json
 	test -x $(CLIENTS)/bin/python || $(PYTHON) -m venv $(CLIENTS)
 	$(CLIENTS)/bin/python -m pip install --quiet --editable '.[clients]'
 	cp tests/integration/clients/javascript/package.json $(CLIENTS)/
 	if command -v npm >/dev/null; then npm install --prefix $(CLIENTS) --silent --no-audit --no-fund; fi
+	if command -v go >/dev/null; then GOBIN=$(CURDIR)/$(CLIENTS)/bin go install $(MC); fi
 	touch $@
 
 # Bytecode is kept, whatever was set outside: the tests start Python hundreds of times.

@@ -101,6 +101,14 @@ def tool(name: str) -> str:
     return found
 
 
+def mc() -> str:
+    """MinIO's client, which `make clients` builds where Go is."""
+    if shutil.which("go") is None and not any((directory / "mc").exists() for directory in _beside()):
+        # Not even where every other client has to be there.
+        pytest.skip("mc is not installed, and there is no Go to build it")
+    return tool("mc")
+
+
 def run(*command: str, environ: dict[str, str] | None = None, stdin: bytes | None = None) -> str:
     """What the command said; it has to succeed."""
     done = subprocess.run(
