@@ -21,10 +21,15 @@ READS = {"GET", "HEAD"}
 _SAME = {"none", "same-origin"}
 """Sec-Fetch-Site: typed by the visitor, and of the gateway's own origin."""
 
-# A page can give some of these another value, and leave none of them out.
+# A page can give some of these another value, and leave none of them out. Referer is one of them too.
 _OF_BROWSERS = frozenset(
-    {b"origin", b"referer", b"accept-language", b"sec-fetch-site", b"sec-fetch-mode", b"sec-ch-ua", b"cookie"}
+    {b"origin", b"accept-language", b"sec-fetch-site", b"sec-fetch-mode", b"sec-ch-ua", b"cookie"}
 )
+_OF_HADOOP = "https://audit.example.org/hadoop/"
+"""How Referer begins in each request of Hadoop's s3a, which puts there what it does for whom, for the log.
+
+Source: Hadoop's HttpReferrerAuditHeader. No page is there (RFC 2606), and none can name another than its own.
+"""
 
 
 def foreign_page(head: RequestHead, target: Target, cors: Cors, domains: Domains) -> S3Error | None:
@@ -32,7 +37,7 @@ def foreign_page(head: RequestHead, target: Target, cors: Cors, domains: Domains
 
     None as well where a rule allows the page's origin the method: then the operator trusts the page.
     """
-    if not head.has_any(_OF_BROWSERS):
+    if _referer(head) is None and not head.has_any(_OF_BROWSERS):
         return None
     signed_by_script = head.header("authorization") is not None
     # Of another origin this header takes a preflight, which only rules let pass.
@@ -63,7 +68,7 @@ def _page(head: RequestHead) -> str | None:
     """
     site = (head.header("sec-fetch-site") or "").strip().lower()
     # Images have no Origin, and older browsers' forms neither.
-    origin = head.header("origin") or _origin_of(head.header("referer"))
+    origin = head.header("origin") or _origin_of(_referer(head))
     if head.method in READS:
         # With `cors` the browser keeps the answer from the page, and `navigate` shows it to the visitor. But
         # images and scripts run and are measured.
@@ -73,6 +78,12 @@ def _page(head: RequestHead) -> str | None:
         # Also of what the gateway itself has: a page among its objects is not its own.
         return origin
     return None if site in _SAME | {""} else "null"
+
+
+def _referer(head: RequestHead) -> str | None:
+    """The page that the request comes from, as a browser says it."""
+    referer = head.header("referer")
+    return None if referer is None or referer.startswith(_OF_HADOOP) else referer
 
 
 def _origin_of(url: str | None) -> str | None:

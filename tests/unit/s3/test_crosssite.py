@@ -53,6 +53,18 @@ def test_no_browser_is_no_page(method: str) -> None:
         assert not refused(method, headers, host="gateway.example.com")
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "POST", "DELETE"])
+def test_hadoop_says_what_it_does_in_referer(method: str) -> None:
+    at = "https://audit.example.org/hadoop/1/op_create/1e9a309c-00000991/?op=op_create&p1=a/b&pr=root"
+    for host in (LOCAL, "gateway.example.com"):
+        assert not refused(method, {"Referer": at}, host=host)
+    # A browser has more to say.
+    assert refused(method, {**LANGUAGE, "Referer": at}, host="gateway.example.com")
+    assert refused("PUT", {**CROSS, "Referer": at})
+    for other in ("https://audit.example.org.evil.example/hadoop/", "https://evil.example/hadoop/"):
+        assert refused("PUT", {"Referer": other})
+
+
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
 @pytest.mark.parametrize(
     "headers",
