@@ -13,26 +13,24 @@ from urllib.parse import urlsplit
 from pachgw.config.values import DEFAULT_LISTEN, ConfigError
 
 MAX_PORT = 65535
-TLS_KINDS = {"ssl", "tls"}
+_BEHIND = "haproxy:"
+"""What the description of an endpoint begins with where a proxy sends the PROXY protocol first."""
 
 
 def check_endpoint(description: str, *, source: str) -> None:
     """Raises ConfigError for what is no Twisted endpoint description, nor tls:PORT."""
-    kind, _, rest = description.partition(":")
     if re.match("(haproxy:)*ssl:", description):
         raise ConfigError(
             f"{source} {description}: its certificate would be read once only; use"
             " tls:PORT:interface=ADDRESS with --tls-certificate and --tls-key"
         )
-    # What follows tls: is what follows tcp:.
-    twisted = f"tcp:{rest}" if kind == "tls" else description
     # Imported now and not above: commands that serve nothing start twice as fast without.
     from twisted.internet.endpoints import serverFromString
 
     # The reactor's part of the interface is only used when the endpoint listens.
     reactor: Any = object()
     try:
-        serverFromString(reactor, twisted)  # type: ignore[no-untyped-call]
+        serverFromString(reactor, as_twisted_has_it(description))  # type: ignore[no-untyped-call]
     except Exception as error:  # the parsers of endpoint plugins raise whatever they like
         reason = str(error) or type(error).__name__
         raise ConfigError(
@@ -41,14 +39,24 @@ def check_endpoint(description: str, *, source: str) -> None:
         ) from None
 
 
+def as_twisted_has_it(description: str) -> str:
+    """Without our own kind of endpoint: what follows tls: is what follows tcp:."""
+    return re.sub("^((?:haproxy:)*)tls:", r"\1tcp:", description)
+
+
 def is_tls(description: str) -> bool:
-    """Whether clients speak TLS there."""
-    return description.partition(":")[0] in TLS_KINDS
+    """Whether clients speak TLS there, after what a proxy says of them."""
+    return re.match("(haproxy:)*(ssl|tls):", description) is not None
 
 
 def is_local(description: str) -> bool:
-    """Whether nobody but this machine reaches it: a unix socket, or a loopback address."""
+    """Whether nobody but this machine reaches it: a unix socket, or a loopback address.
+
+    Not where a proxy is expected, since it is there to bring others.
+    """
     (kind, *positional), named = _fields(description)
+    if description.startswith(_BEHIND):
+        return False
     if kind == "unix":
         return True
     interface = named.get("interface", positional[1] if kind == "tcp" and len(positional) > 1 else "")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IDelayedCall, IHandshakeListener
 from twisted.internet.protocol import connectionDone
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
@@ -89,9 +90,9 @@ class Channel(HTTPChannel):
             self.abort()
             return
         self._keep_little_unsent()
-        if hasattr(self.transport, "SEND_LIMIT"):
+        if not self.isSecure() and hasattr(self._bare, "SEND_LIMIT"):
             # What the kernel takes is bounded by that: it may be asked with more than Twisted's 128 KiB.
-            self.transport.SEND_LIMIT = 2 * limits.unsent_bytes
+            self._bare.SEND_LIMIT = 2 * limits.unsent_bytes
         self.is_spare = not self.site.admission.connected(self)
         if self.isSecure():
             self._start_wait(Wait.HANDSHAKE)
@@ -100,11 +101,17 @@ class Channel(HTTPChannel):
         if self._wait is Wait.HANDSHAKE:
             self._start_wait(Wait.REQUEST)
 
+    @property
+    def _bare(self) -> Any:
+        """The transport of the socket, without TLS and what a proxy says of its client around it."""
+        transport = self.transport
+        while isinstance(transport, ProtocolWrapper):
+            transport = transport.transport
+        return transport
+
     def _keep_little_unsent(self) -> None:
         """Bound what the kernel takes of an answer, so that a slow client is seen early, and costs little."""
-        # A TLS transport has the bare one within.
-        transport = getattr(self.transport, "transport", None) or self.transport
-        handle = transport.getHandle() if hasattr(transport, "getHandle") else None
+        handle = self._bare.getHandle() if hasattr(self._bare, "getHandle") else None
         if isinstance(handle, socket.socket) and handle.family in (socket.AF_INET, socket.AF_INET6):
             with contextlib.suppress(AttributeError, OSError):  # where the system has no such option
                 handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, self.site.limits.unsent_bytes)
@@ -272,7 +279,7 @@ class Channel(HTTPChannel):
 
     def _read_largely(self, large: bool) -> None:
         """Fewer and larger reads for a large body; small ones, and the mark for writes, for the rest."""
-        transport = self.transport
+        transport = self._bare
         if large and self._small_reads is None and not self.isSecure() and hasattr(transport, "bufferSize"):
             self._small_reads = transport.bufferSize
             transport.bufferSize = self.site.limits.read_bytes
@@ -298,7 +305,7 @@ class Channel(HTTPChannel):
 
     def _count_untaken(self) -> int:
         """Bytes that lie in the transport and in the kernel for the client; 0 where that is not known."""
-        transport = getattr(self.transport, "transport", None) or self.transport
+        transport = self._bare
         if not hasattr(transport, "_tempDataLen"):
             return 0
         waiting = len(transport.dataBuffer) - transport.offset + transport._tempDataLen

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pachgw.config.endpoints import as_twisted_has_it, is_tls
 from pachgw.workers.shares import Share
 
 BACKLOG = 1024
@@ -27,7 +28,6 @@ FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 FULL_SECONDS = 0.5
 """How long connections are left waiting when this process, or the machine, can have no more."""
 
-TLS = "tls:"
 ANY_HOST = {"0.0.0.0", "::", ""}
 
 _log = Logger()
@@ -68,9 +68,9 @@ class BoundSocket:
         self._port = port
         self.listener = Listener(
             descriptor=port.fileno(),
-            endpoint=None if plain else description,
+            endpoint=None if plain else as_twisted_has_it(description),
             url=_url(port, description),
-            tls=description.startswith(TLS),
+            tls=is_tls(description),
         )
 
     async def close(self) -> None:
@@ -81,10 +81,8 @@ class BoundSocket:
 async def bind(description: str, reactor: Any) -> BoundSocket:
     """The socket of a Twisted endpoint description or of tls:PORT, listening. Raises ListenError."""
     factory = _S3()
-    # What follows tls: is what follows tcp:.
-    twisted = f"tcp:{description.removeprefix(TLS)}" if description.startswith(TLS) else description
     try:
-        port: Any = await serverFromString(reactor, twisted).listen(factory)
+        port: Any = await serverFromString(reactor, as_twisted_has_it(description)).listen(factory)
         # The reactor has not looked at it yet.
         port.stopReading()
         if "backlog=" not in description:
@@ -208,5 +206,5 @@ def _url(port: IListeningPort, description: str) -> str:
     if not hasattr(address, "port"):
         return description
     host = "127.0.0.1" if address.host in ANY_HOST else address.host
-    scheme = "https" if description.startswith(TLS) else "http"
+    scheme = "https" if is_tls(description) else "http"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{address.port}"

@@ -39,6 +39,12 @@ def test_both_files(files: tuple[str, str]) -> None:
     assert (config.tls_certificate, config.tls_key) == (Path(certificate), Path(key))
 
 
+def test_behind_a_proxy_as_well(files: tuple[str, str]) -> None:
+    assert refused(listen=[f"haproxy:{LISTEN}"]).endswith("needs --tls-certificate as well")
+    config = loaded(listen=[f"haproxy:{LISTEN}"], tls_certificate=files[0], tls_key=files[1])
+    assert config.listen == (f"haproxy:{LISTEN}",)
+
+
 def test_none_are_needed_without_a_listener(files: tuple[str, str]) -> None:
     config = loaded(listen=["tcp:1"])
     assert (config.tls_certificate, config.tls_key) == (None, None)

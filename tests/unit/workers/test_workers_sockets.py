@@ -279,6 +279,16 @@ class Secure(TestCase):
         assert bound.listener.endpoint is None
         assert bound.listener.url.startswith("https://127.0.0.1:")
 
+    async def test_behind_a_proxy_that_says_who_comes(self) -> None:
+        bound = await bind("haproxy:tls:0:interface=127.0.0.1", reactor)
+        self.addCleanup(bound.close)
+        assert bound.listener.tls
+        assert bound.listener.url.startswith("https://127.0.0.1:")
+        factory = Factory()
+        outermost = await speaking(bound.listener, factory)
+        assert isinstance(outermost, HAProxyWrappingFactory)
+        assert outermost.wrappedFactory is factory
+
     async def test_one_that_is_taken_is_told_as_it_was_given(self) -> None:
         bound = await bind("tls:0:interface=127.0.0.1", reactor)
         self.addCleanup(bound.close)
