@@ -49,13 +49,18 @@ def is_tls(description: str) -> bool:
     return re.match("(haproxy:)*(ssl|tls):", description) is not None
 
 
+def is_behind_proxy(description: str) -> bool:
+    """Whether a proxy has to say who its client is before anything else."""
+    return description.startswith(_BEHIND)
+
+
 def is_local(description: str) -> bool:
     """Whether nobody but this machine reaches it: a unix socket, or a loopback address.
 
     Not where a proxy is expected, since it is there to bring others.
     """
     (kind, *positional), named = _fields(description)
-    if description.startswith(_BEHIND):
+    if is_behind_proxy(description):
         return False
     if kind == "unix":
         return True

@@ -18,7 +18,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pachgw.config.endpoints import as_twisted_has_it, is_tls
+from pachgw.config.endpoints import as_twisted_has_it, is_behind_proxy, is_tls
+from pachgw.web.proxied import Proxied
 from pachgw.workers.shares import Share
 
 BACKLOG = 1024
@@ -119,6 +120,9 @@ async def speaking(listener: Listener, factory: Any) -> Any:
         await serverFromString(wrapping, listener.endpoint).listen(factory)
     except Exception as error:  # whatever the parsers of endpoints raise
         raise ListenError(f"cannot listen on {listener.endpoint}: {error}") from error
+    if is_behind_proxy(listener.endpoint):
+        # Stricter and more patient than what Twisted has there.
+        wrapping.factory.protocol = Proxied
     return wrapping.factory
 
 

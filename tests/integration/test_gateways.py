@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from balancers import Balancer
 from botocore.exceptions import ClientError
+from command import pachgw
 from daemons import Daemon
 from raw import ask
 from sdk import s3_client
@@ -187,3 +189,74 @@ def test_behind_a_balancer(name: str, gateways: Gateways, tmp_path: Path) -> Non
         answer = ask(balancer.url, "GET", f"/{bucket}/plain.txt", token="any")
         assert answer.status == 200
         assert gateways.served(answer.headers["x-amz-request-id"])[1] == "127.0.0.1"
+
+
+V2 = b"\r\n\r\n\x00\r\nQUIT\n"
+"""What version 2 of the PROXY protocol begins with."""
+ASK = b"GET /master.nosuch?location HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+def answer(address: str, data: bytes) -> bytes:
+    """All that comes back until the end of the connection."""
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), SECONDS) as connection:
+        connection.sendall(data)
+        said = b""
+        try:
+            while more := connection.recv(65536):
+                said += more
+        except ConnectionResetError:
+            pass
+        return said
+
+
+@pytest.mark.parametrize(
+    ("said", "client"),
+    [
+        (b"PROXY TCP4 203.0.113.9 198.51.100.1 5000 80\r\n", "203.0.113.9"),
+        (b"PROXY TCP6 2001:db8::9 2001:db8::1 5000 80\r\n", "2001:db8::9"),
+        (b"PROXY UNKNOWN\r\n", "127.0.0.1"),
+        # Cloud balancers add fields of their own.
+        (
+            V2 + b"\x21\x11\x00\x11\xcb\x00\x71\x09\xc6\x33\x64\x01\x13\x88\x00\x50\x04\x00\x02ab",
+            "203.0.113.9",
+        ),
+        (V2 + b"\x20\x00\x00\x00", "127.0.0.1"),
+    ],
+    ids=["v1", "v1-ipv6", "v1-unknown", "v2", "v2-local"],
+)
+def test_who_the_proxy_says_its_client_is(said: bytes, client: str, gateways: Gateways) -> None:
+    for index, address in enumerate(gateways.proxied):
+        found = answer(address, said + ASK)
+        assert found.startswith(b"HTTP/1.1 404 "), found
+        (request_id,) = re.findall(rb"(?i)x-amz-request-id: (\S+)", found)
+        assert gateways.served(request_id.decode()) == (index, client)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"PROXY TCP4 a b c d\r\n",
+        b"PROXY TCP4 203.0.113.9\r\n",
+        b"PROXY TCP4 \xff\xff 198.51.100.1 x 80\r\n",
+        b"PROXY TCP9 203.0.113.9 198.51.100.1 5000 80\r\n",
+        b"PROXY \r\n",
+        V2 + b"\x31\x11\x00\x0c" + bytes(12),
+        V2 + b"\x21\x11\x00\x04" + bytes(4),
+        V2 + b"\x21\xf1\x00\x0c" + bytes(12),
+        V2 + b"\x21\x12\x00\x00",
+        V2 + b"\x2f\x11\x00\x0c" + bytes(12),
+    ],
+    ids=lambda said: said[:24].hex() if isinstance(said, bytes) else None,
+)
+def test_who_does_not_say_it_gets_no_answer(said: bytes, gateways: Gateways) -> None:
+    assert b"200 OK" not in answer(gateways.proxied[0], said + ASK)
+
+
+def test_doctor_asks_as_a_proxy_does(gateways: Gateways) -> None:
+    port = gateways.proxied[0].rpartition(":")[2]
+    listen = f"haproxy:tcp:{port}:interface=127.0.0.1"
+    found = pachgw("doctor", "--state-dir", gateways.daemons[0].state_dir, "--listen", listen, "--json")
+    texts = {finding["name"]: finding["found"] for finding in found.json["findings"]}
+    assert "a gateway serves there already" in texts["listener"]

@@ -16,10 +16,12 @@ from pathlib import Path
 
 from pachgw.cli.checks.finding import Finding, ok, problem, skipped, warning
 from pachgw.cli.checks.machine import Sighting
-from pachgw.config.endpoints import MAX_PORT, is_local, is_tls, place_of
+from pachgw.config.endpoints import MAX_PORT, is_behind_proxy, is_local, is_tls, place_of
 
 ANSWER_SECONDS = 3.0
 _ASK = b"HEAD /~/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+_OF_NOBODY = b"PROXY UNKNOWN\r\n"
+"""What a listener behind a proxy has to be told first: its client's address, or that there is none."""
 _MOST_BYTES = 16384
 
 
@@ -102,7 +104,8 @@ def check_port(endpoint: str, interface: str, port: int, *, tls: bool) -> tuple[
     if error is None:
         return ok("listener", f"{endpoint}: the port is free; no gateway runs here"), None
     if error.errno == errno.EADDRINUSE:
-        answer = ask(_reached(interface), port, tls=tls)
+        preface = _OF_NOBODY if is_behind_proxy(endpoint) else b""
+        answer = ask(_reached(interface), port, tls=tls, preface=preface)
         return _taken(endpoint, answer), answer
     if error.errno == errno.EACCES:
         return problem(
@@ -143,12 +146,13 @@ def _reached(interface: str) -> str:
     return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(interface, interface)
 
 
-def ask(host: str, port: int, *, tls: bool) -> Answer | None:
+def ask(host: str, port: int, *, tls: bool, preface: bytes = b"") -> Answer | None:
     """What is answered to a HEAD request; None where it is no HTTP."""
     deadline = time.monotonic() + ANSWER_SECONDS
     data = b""
     with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
         connection = opened.enter_context(socket.create_connection((host, port), ANSWER_SECONDS))
+        connection.sendall(preface)
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             # Only who it is matters: nothing secret is sent.

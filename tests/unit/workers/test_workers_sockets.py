@@ -18,6 +18,7 @@ from twisted.internet.task import Clock
 from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from pachgw.web.proxied import Proxied
 from pachgw.workers.shares import ABSENT, LEAVE_SECONDS, SLACK, Share, Shares
 from pachgw.workers.sockets import (
     BACKLOG,
@@ -288,6 +289,7 @@ class Secure(TestCase):
         outermost = await speaking(bound.listener, factory)
         assert isinstance(outermost, HAProxyWrappingFactory)
         assert outermost.wrappedFactory is factory
+        assert outermost.protocol is Proxied
 
     async def test_one_that_is_taken_is_told_as_it_was_given(self) -> None:
         bound = await bind("tls:0:interface=127.0.0.1", reactor)
