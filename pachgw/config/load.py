@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from pachgw.config.backend import choose_backend
 from pachgw.config.endpoints import MAX_PORT, check_endpoint, is_tls, refuse_own_address
@@ -113,6 +115,8 @@ def build(environ: Mapping[str, str], given: Mapping[str, Given]) -> Config:
         transfer_memory_mib=_value(given, "transfer-memory", TRANSFER_MEMORY_MIB),
         cache_memory_mib=_value(given, "cache-memory", CACHE_MEMORY_MIB),
         metrics=_metrics(given.get("metrics")),
+        traces=_traces(given.get("traces")),
+        traces_from_clients=_value(given, "traces-from-clients", False),
         access_log=_value(given, "access-log", ACCESS_LOGS[0]),
         access_log_file=_new_file(given.get("access-log-file")),
     )
@@ -190,6 +194,26 @@ def _access_keys(environ: Mapping[str, str], given: Mapping[str, Given]) -> Path
     if _value(given, "access-keys-only", False):
         raise ConfigError(f"{given['access-keys-only'].source}: needs --access-keys as well")
     return None
+
+
+def _traces(setting: Given | None) -> str | None:
+    if setting is None:
+        return None
+    url, example = str(setting.value), "for example http://127.0.0.1:4318/v1/traces"
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ConfigError(f"{setting.source} {url}: not the address of a collector, {example}")
+    try:
+        found = find_spec("opentelemetry.exporter.otlp.proto.http")
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise ConfigError(f"{setting.source} {url}: needs OpenTelemetry: pip install 'pachgw[otel]'")
+    return url
 
 
 def _metrics(setting: Given | None) -> str | None:

@@ -378,6 +378,16 @@ SETTINGS: tuple[Setting, ...] = (
         " reaches it [default: nowhere; the latter two are on the S3 port too]",
     ),
     Setting(
+        name="traces",
+        kind=Text("the address of a collector, for example http://127.0.0.1:4318/v1/traces"),
+        help="Send spans of OpenTelemetry there, by OTLP over HTTP; needs pachgw[otel] [default: none]",
+    ),
+    Setting(
+        name="traces-from-clients",
+        kind=Flag(),
+        help="Go on with the trace that a client names in traceparent [default: each request begins one]",
+    ),
+    Setting(
         name="access-log",
         kind=Choice(ACCESS_LOGS),
         help="A line for each request: combined (as Apache's, and more), json or off [default: combined]",

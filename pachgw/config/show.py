@@ -80,6 +80,9 @@ def _resolved(config: Config) -> Iterator[tuple[str, Value]]:
     yield "cache-memory", config.cache_memory_mib
     if config.metrics is not None:
         yield "metrics", config.metrics
+    if config.traces is not None:
+        yield "traces", config.traces
+    yield "traces-from-clients", config.traces_from_clients
     yield "access-log", config.access_log
     if config.access_log_file is not None:
         yield "access-log-file", str(config.access_log_file)

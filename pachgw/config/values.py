@@ -137,6 +137,10 @@ class Config:
     """MiB of what each worker remembers of what PFS has said; 0: nothing."""
     metrics: str | None = None
     """The Twisted endpoint description on which metrics and checks of health are served; None: nowhere."""
+    traces: str | None = None
+    """Where spans of OpenTelemetry are sent to, by OTLP over HTTP; None: none are made."""
+    traces_from_clients: bool = False
+    """A request's own traceparent is gone on with."""
     access_log: str = ACCESS_LOGS[0]
     access_log_file: Path | None = None
     """None: the daemon's log."""

@@ -9,9 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from pachgw.messages import Spent
-
-Pairs = tuple[tuple[str, str], ...]
+from pachgw.messages import Pairs, Spent
 
 
 class Metadata(tuple[tuple[str, str], ...]):
@@ -81,9 +79,13 @@ class _Watched:
         self._watch = watch
 
     def _watched(self, begin: Callable[..., Any], request: Any, options: dict[str, Any]) -> Any:
+        spent: Spent | None = getattr(options.get("metadata"), "spent", None)
+        trace_ended: Callable[[str], None] | None = None
+        if spent is not None and spent.trace is not None:
+            pairs, trace_ended = spent.trace.call(self.name)
+            options["metadata"] = (*options["metadata"], *pairs)
         started = time.perf_counter()
         call = begin(request, **options)
-        spent: Spent | None = getattr(options.get("metadata"), "spent", None)
         method, watch = self.name, self._watch
         watch.call_begun(method)
 
@@ -92,7 +94,10 @@ class _Watched:
             if spent is not None:
                 # Of two calls that end in two threads at once one may be lost, which a log can bear.
                 spent.seconds += seconds
-            watch.call_ended(method, call.code().name, seconds)
+            code = call.code().name
+            watch.call_ended(method, code, seconds)
+            if trace_ended is not None:
+                trace_ended(code)
 
         if not call.add_callback(ended):
             ended()

@@ -319,6 +319,8 @@ class Gateway:
         pfs = self._sessions.session(identity.token, request_id=head.request_id)
         # What stands in for a client of PFS need not know it.
         head.notes.behind = getattr(pfs, "spent", None)
+        if head.notes.trace is not None and head.notes.behind is not None:
+            head.notes.behind.trace = head.notes.trace
         call = Call(
             head=head,
             target=target,

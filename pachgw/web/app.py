@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from twisted.web.server import NOT_DONE_YET
 from werkzeug.routing import BaseConverter
 
-from pachgw.messages import ClientGone, RequestBody, RequestHead, Response
+from pachgw.messages import ClientGone, RequestBody, RequestHead, Response, Tracing
 from pachgw.metrics import Metrics
 from pachgw.web import respond
 from pachgw.web.accesslog import AccessLog
@@ -143,6 +143,7 @@ def make_site(
     access_log: AccessLog | None = None,
     metrics: Metrics | None = None,
     is_probe: Callable[[RequestHead], bool] = _no_probe,
+    tracing: Tracing | None = None,
 ) -> Site:
     """A site that has `handle` answer every request, whatever its method and target.
 
@@ -182,4 +183,5 @@ def make_site(
         access_log=access_log or AccessLog(secret_parameters=secret_parameters),
         metrics=metrics or Metrics(),
         is_probe=is_probe,
+        tracing=tracing,
     )

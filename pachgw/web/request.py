@@ -104,6 +104,8 @@ class Request(server.Request):
         """Handle the request, whose head is whole; its body may be still to come."""
         self._open(command, origin_form(target), version)
         self.is_probe = self.site.is_probe(self.head)
+        if self.site.tracing is not None and not self.is_probe:
+            self.head.notes.trace = self.site.tracing.begin(self.head)
         if not self.is_probe and not self.site.admits(self):
             self.site.boundary.refuse(self, Refusal.SLOW_DOWN)
         elif is_routable(self.uri):

@@ -29,7 +29,7 @@ from pachgw.web.request import Request
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pachgw.messages import RequestHead
+    from pachgw.messages import RequestHead, Tracing
 
 CLIENT_CLOSED_REQUEST = 499
 """The status that the log has for a request whose client went away (after nginx); it is never sent."""
@@ -101,6 +101,7 @@ class Site(server.Site):
         access_log: AccessLog,
         metrics: Metrics,
         is_probe: Callable[[RequestHead], bool],
+        tracing: Tracing | None = None,
     ) -> None:
         super().__init__(resource, timeout=limits.idle_seconds, reactor=reactor)
         self.boundary = boundary
@@ -109,6 +110,7 @@ class Site(server.Site):
         self.id_headers = id_headers
         self.access_log = access_log
         self.metrics = metrics
+        self.tracing = tracing
         self.is_probe = is_probe
         """Whether a request only asks how the process is: it is never too many, nor logged or counted."""
         self.admission: Admission[Channel, Request] = Admission(capacity)
@@ -211,6 +213,9 @@ class Site(server.Site):
             sent=request.sentLength,
         )
         self.access_log.ended(request, status, seconds, outcome)
+        notes = request.head.notes
+        if notes.trace is not None:
+            notes.trace.end(notes, status)
 
     def log(self, request: Any) -> None:
         # The base calls it at the end of each answer; its own line would have the raw target.

@@ -7,13 +7,15 @@ elsewhere.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from pachgw import allocator
+from pachgw import __version__, allocator
 from pachgw.config import Cluster, Config, SidecarBucket
 from pachgw.config.endpoints import is_local
 from pachgw.descriptors import for_connections, raise_limit
@@ -40,6 +42,7 @@ from pachgw.workers.shares import Share, Shares
 from pachgw.workers.sockets import Acceptor, speaking
 
 if TYPE_CHECKING:
+    from pachgw.tracing import Traces
     from pachgw.web.tls import Certificates
 
 T = TypeVar("T")
@@ -112,6 +115,7 @@ class Serving:
         self._access_log = AccessLog(
             config.access_log, path=config.access_log_file, secret_parameters=SECRET_PARAMETERS
         )
+        self._traces = self._make_traces(config)
         self._site = make_site(
             self._handle,
             reactor=reactor,
@@ -122,6 +126,7 @@ class Serving:
             access_log=self._access_log,
             metrics=self._metrics,
             is_probe=self._probes.is_probe,
+            tracing=self._traces,
         )
         watch(self._metrics, site=self._site, pfs=self._pfs, pools={"digests": self._digests})
         self._share: Share | None = None
@@ -166,6 +171,25 @@ class Serving:
             acceptor.start()
         self._health.reason = ""
 
+    def _make_traces(self, config: Config) -> Traces | None:
+        """None where nobody asks for them; then their library is not loaded."""
+        if config.traces is None:
+            return None
+        from pachgw.tracing import Traces
+
+        log = Logger("pachgw.traces")
+
+        def complain(text: str) -> None:
+            self._reactor.callFromThread(log.warn, "traces are lost: {text}", text=text)
+
+        return Traces(
+            config.traces,
+            version=__version__,
+            from_clients=config.traces_from_clients,
+            clock=time.monotonic,
+            complain=complain,
+        )
+
     def _make_certificates(self) -> Certificates:
         # Imported now and not above: who has no TLS does without these modules.
         from pachgw.web.tls import Certificates, describe
@@ -198,6 +222,8 @@ class Serving:
         await self._site.drain(self._order.config.drain_seconds)
         await self._gateway.stop()
         await self._pfs.stop()
+        if self._traces is not None:
+            await self._offload(self._traces.close)
         self._digests.stop()
         self._access_log.close()
 

@@ -19,6 +19,8 @@ class CountingPFS(grpc.GenericRpcHandler):
     def __init__(self, target: str) -> None:
         self._channel = grpc.insecure_channel(target, options=OPTIONS)
         self.calls: list[str] = []
+        self.metadata: list[dict[str, str]] = []
+        """Of each of these calls."""
         self.before: list[tuple[str, Callable[[], object]]] = []
         """What is done, each once and in a thread, before the next call of that name."""
         self.between: list[tuple[str, Callable[[], object]]] = []
@@ -33,6 +35,7 @@ class CountingPFS(grpc.GenericRpcHandler):
         def forward(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
             name = method.rpartition("/")[2]
             self.calls.append(name)
+            self.metadata.append(dict(context.invocation_metadata()))
             self._take(self.before, name)
             call = self._channel.stream_stream(method)(
                 requests, metadata=[pair for pair in context.invocation_metadata() if _is_ours(pair[0])]

@@ -33,6 +33,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "pachgw.daemon": ("pachgw",),
     "pachgw.process": (),
     "pachgw.stopping": (),
+    "pachgw.tracing": ("pachgw.messages",),
     "pachgw.workers": (
         "pachgw.allocator",
         "pachgw.config",
@@ -42,6 +43,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "pachgw.pfs.timeouts",
         "pachgw.process",
         "pachgw.s3",
+        "pachgw.tracing",
         "pachgw.web",
         "pachgw.workers",
         *LEAVES,

@@ -442,3 +442,17 @@ def test_cache_memory() -> None:
 def test_cache_memory_that_is_none(text: str) -> None:
     given = f"--cache-memory {text}".rstrip()
     assert refused(cache_memory=text).startswith(f"{given}: allowed are MiB from 0 to")
+
+
+@pytest.mark.parametrize(
+    "url", ["collector", "grpc://127.0.0.1:4317", "http://", "http://x:y/", "http://[::1"]
+)
+def test_where_traces_go_is_an_address(url: str) -> None:
+    assert "not the address of a collector" in refused(traces=url)
+    with_library = load({}, traces="http://127.0.0.1:4318/v1/traces", traces_from_clients=True)
+    assert with_library.traces_from_clients
+
+
+def test_traces_need_their_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pachgw.config.load.find_spec", lambda name: None)
+    assert refused(traces="https://x/").endswith("needs OpenTelemetry: pip install 'pachgw[otel]'")
