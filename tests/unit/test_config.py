@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -454,5 +455,5 @@ def test_where_traces_go_is_an_address(url: str) -> None:
 
 
 def test_traces_need_their_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pachgw.config.load.find_spec", lambda name: None)
+    monkeypatch.setattr(import_module("pachgw.config.load"), "find_spec", lambda name: None)
     assert refused(traces="https://x/").endswith("needs OpenTelemetry: pip install 'pachgw[otel]'")
