@@ -204,6 +204,21 @@ class TestUploads(ClientCase):
         await upload.write(bytes(2 * MIB))
         await self.upload_seen()
         await deferToThreadPool(reactor, self.waiters, self.stop_server)
+        # It may be ended before the client hears that nobody is there to take that.
+        await self.raises(Unavailable, upload.finish())
+
+    async def test_upload_known_to_be_lost_is_never_half_closed(self) -> None:
+        upload = await self.pfs.put_file("r", "master")
+        await upload.begin_file("/f")
+        await upload.write(bytes(2 * MIB))
+        await self.upload_seen()
+        await deferToThreadPool(reactor, self.waiters, self.stop_server)
+
+        async def fill() -> None:
+            while True:
+                await upload.write(bytes(MIB))
+
+        await self.raises(Unavailable, fill())
         await self.raises(Unavailable, upload.finish())
         self.assertEqual(self.tap.half_closed, set())
 
