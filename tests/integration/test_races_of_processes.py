@@ -223,7 +223,9 @@ def test_the_same_upload_completed_by_all(some: list[Bucket]) -> None:
             )
         )
         assert [answer.status for answer in answers] == [200] * 2 * PROCESSES, answers
-        assert len({answer.headers["x-amz-version-id"] for answer in answers}) == 1
+        assert all(b"<CompleteMultipartUploadResult" in answer.body for answer in answers), answers
+        # An answer that takes long begins before the version is known, and has no header for it.
+        assert len({answer.headers.get("x-amz-version-id") for answer in answers} - {None}) <= 1
         assert commits_of(some[0]) == before + 1
         assert left_behind(some[0]) == []
         assert some[3].get(f"{number}").body == body_of((number, 1)) + body_of((number, 2))
