@@ -96,7 +96,9 @@ def test_many_completes(b: Bucket, second: Daemon) -> None:
             )
         )
         assert [answer.status for answer in answers] == [200] * 6, answers
-        assert len({answer.headers["x-amz-version-id"] for answer in answers}) == 1
+        assert all(b"<CompleteMultipartUploadResult" in answer.body for answer in answers), answers
+        # An answer that takes long begins before the version is known, and has no header for it.
+        assert len({answer.headers.get("x-amz-version-id") for answer in answers} - {None}) <= 1
         assert commits_of(b) == before + 1
         assert left_behind(b) == []
 
