@@ -43,8 +43,24 @@ $(CLIENTS)/.installed: setup.py tests/integration/clients/javascript/package.jso
 	if command -v go >/dev/null; then GOBIN=$(CURDIR)/$(CLIENTS)/bin go install $(MC); fi
 	touch $@
 
+# Spark, and the releases of Hadoop's s3a and the AWS SDK that it was made with: 1.3 GB, for `make test-long` only. Java
+# and Maven come from the system; without them its tests are skipped.
+SPARK := .venv-spark
+SPARK_JARS := org.apache.hadoop:hadoop-aws:3.4.1 software.amazon.awssdk:bundle:2.24.6 \
+	org.apache.spark:spark-hadoop-cloud_2.13:4.0.1
+$(SPARK)/.installed:
+	test -x $(SPARK)/bin/python || $(PYTHON) -m venv $(SPARK)
+	if command -v java >/dev/null && command -v mvn >/dev/null; then \
+		$(SPARK)/bin/python -m pip install --quiet 'pyspark==4.0.5' && \
+		for jar in $(SPARK_JARS); do \
+			mvn -q -B dependency:copy -Dartifact=$$jar -DoutputDirectory=$(CURDIR)/$(SPARK)/jars || exit; \
+		done; \
+	fi
+	touch $@
+
 # Bytecode is kept, whatever was set outside: the tests start Python hundreds of times.
-ENVIRONMENTS = env -u PYTHONDONTWRITEBYTECODE PACHYDERM_PYTHON=$(CURDIR)/$(PACHYDERM)/python S3_CLIENTS=$(CURDIR)/$(CLIENTS)
+ENVIRONMENTS = env -u PYTHONDONTWRITEBYTECODE PACHYDERM_PYTHON=$(CURDIR)/$(PACHYDERM)/python \
+	S3_CLIENTS=$(CURDIR)/$(CLIENTS) S3_SPARK=$(CURDIR)/$(SPARK)
 
 run: $(BIN)/.installed ## build what is needed and serve S3 on port 30600; ARGS="..." are the daemon's options
 	exec $(BIN)/twistd --nodaemon --pidfile= pachgw $(ARGS)
@@ -56,7 +72,7 @@ SPREAD = $(if $(filter tests,$(TESTS)),--numprocesses 4 --dist loadfile --no-loa
 test: check $(PACHYDERM)/.installed ## lint, types, and every test but the long ones; TESTS="..." names some
 	$(ENVIRONMENTS) $(BIN)/python -m pytest -m "not long" $(SPREAD) $(TESTS)
 
-test-long: $(BIN)/.tested $(PACHYDERM)/.installed $(CLIENTS)/.installed ## the tests that take minutes
+test-long: $(BIN)/.tested $(PACHYDERM)/.installed $(CLIENTS)/.installed $(SPARK)/.installed ## the tests that take minutes
 	$(ENVIRONMENTS) $(BIN)/python -m pytest -m long $(TESTS)
 
 clients: $(CLIENTS)/.installed ## S3 clients for the tests to try: half a gigabyte; without them their tests are skipped
@@ -82,4 +98,4 @@ proto: ## make the code of the .proto files again
 		--mypy_out=. --mypy_grpc_out=. pachgw/pfs/proto/*.proto pachgw/localpfs/proto/*.proto
 
 clean: ## remove what the targets above made
-	rm -rf $(VENV) .venv-proto .venv-pachyderm $(CLIENTS) build dist *.egg-info
+	rm -rf $(VENV) .venv-proto .venv-pachyderm $(CLIENTS) $(SPARK) build dist *.egg-info

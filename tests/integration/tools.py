@@ -109,14 +109,19 @@ def mc() -> str:
     return tool("mc")
 
 
-def run(*command: str, environ: dict[str, str] | None = None, stdin: bytes | None = None) -> str:
+def run(
+    *command: str,
+    environ: dict[str, str] | None = None,
+    stdin: bytes | None = None,
+    seconds: float = RUN_SECONDS,
+) -> str:
     """What the command said; it has to succeed."""
     done = subprocess.run(
         command,
         check=False,
         capture_output=True,
         input=stdin,
-        timeout=RUN_SECONDS,
+        timeout=seconds,
         env=os.environ | {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"} | (environ or {}),
     )
     said = done.stdout.decode(errors="replace")
