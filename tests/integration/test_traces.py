@@ -163,6 +163,7 @@ def test_a_client_that_is_let_go_on_with_its_trace(
             assert (root.trace_id.hex() == CLIENTS.split("-")[1]) is bool(parent)
 
 
+@pytest.mark.long
 def test_a_collector_that_is_away_costs_spans_only(backend: tuple[str, CountingPFS], tmp_path: Path) -> None:
     with traced(backend[0], "http://127.0.0.1:1/v1/traces", tmp_path) as daemon:
         assert ask(daemon.s3_url, "GET", "/").status == 200

@@ -109,8 +109,7 @@ def files(spark: SparkSession, root: str) -> None:
 def sidecar(spark: SparkSession, source: str, target: str) -> None:
     rows = spark.read.option("header", True).csv(source)
     same(rows)
-    # The root of a bucket is always there.
-    rows.write.mode("append").partitionBy("part").parquet(target)
+    rows.write.partitionBy("part").parquet(target)
 
 
 def main() -> None:
@@ -120,7 +119,7 @@ def main() -> None:
         tables(spark, *paths)
     elif what == "files":
         replaced(spark, *paths)
-        files(spark, *paths)
+        files(spark, *(f"{path}/fs" for path in paths))
     else:
         sidecar(spark, *paths)
     spark.stop()
