@@ -31,6 +31,7 @@ class FirstPageTest(ClientCase):
         self.rest = threading.Event()
         self.stack.callback(self.rest.set)
         self.asked: list[str] = []
+        self.came = threading.Event()
         self.cancelled = threading.Event()
         self.pfs_server.on_list_file = self.list_file
         self.pfs_server.on_walk_file = self.list_file_stream
@@ -42,12 +43,16 @@ class FirstPageTest(ClientCase):
 
     def list_file(self, _request: object, context: grpc.ServicerContext) -> pfs_pb2.FileInfos:
         self.asked.append("ListFile")
-        context.add_callback(self.cancelled.set)
+        if not context.add_callback(self.cancelled.set):
+            self.cancelled.set()
+        self.came.set()
         self.rest.wait(WAIT_SECONDS)
         return pfs_pb2.FileInfos(file_info=[file_info(f"/d/{n:05}", size=n) for n in range(COUNT)])
 
     def list_file_stream(self, _request: object, _context: object) -> Iterator[pfs_pb2.FileInfo]:
         self.asked.append("ListFileStream")
+        # On a busy machine the first call may reach its thread after the second one.
+        self.came.wait(WAIT_SECONDS)
         for number in range(COUNT):
             if number == FIRST:
                 self.rest.wait(WAIT_SECONDS)
