@@ -230,6 +230,10 @@ class Footprint:
             descriptors=len(list(Path(f"/proc/{pid}/fd").iterdir())),
         )
 
+    def is_within(self, other: Footprint, more: int) -> bool:
+        """Whether it has no more threads and descriptors than the other, and so many."""
+        return self.threads <= other.threads + more and self.descriptors <= other.descriptors + more
+
 
 @dataclass(slots=True, kw_only=True)
 class Footprints:

@@ -6,8 +6,9 @@ import base64
 import hashlib
 import itertools
 import re
+import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import quote
 
 from barrage import Shot
@@ -435,15 +436,22 @@ MUTATORS: tuple[Mutator, ...] = (
 GENTLE_MUTATORS: tuple[Mutator, ...] = (_in_target, _in_value, _in_body)
 
 
-@st.composite
-def mutated(draw: st.DrawFn, of: list[Shot]) -> Shot:
-    """One of the requests with one to three things done to it."""
-    shot = draw(st.sampled_from(of))
+_STEP = struct.Struct(">BHB")
+_STEPS = 3
+PLAN = st.binary(min_size=1 + _STEPS * _STEP.size, max_size=1 + _STEPS * _STEP.size)
+
+
+def mutated(of: Sequence[Shot]) -> st.SearchStrategy[Shot]:
+    """One of the requests with one to three things done to it, as a few bytes say, which are soon drawn."""
+    return st.builds(_mutate, st.sampled_from(of), PLAN)
+
+
+def _mutate(shot: Shot, plan: bytes) -> Shot:
+    mutators = (MUTATORS, GENTLE_MUTATORS)[plan[0] % 2]
+    steps = list(_STEP.iter_unpack(plan[1:]))
     data = shot.data
-    mutators = draw(st.sampled_from((MUTATORS, GENTLE_MUTATORS)))
-    for _ in range(draw(st.integers(1, 3))):
-        mutate = draw(st.sampled_from(mutators))
-        data = mutate(data, draw(st.integers(0, 4095)), draw(st.integers(0, 255)))
+    for which, at, choice in steps[: 1 + plan[0] // 2 % _STEPS]:
+        data = mutators[which % len(mutators)](data, at, choice)
     return Shot(kind=shot.kind, data=data)
 
 
