@@ -18,6 +18,7 @@ from pachgw.s3.auth.permits import EVERYTHING, Permit
 from pachgw.s3.auth.refusals import does_not_match, secret_for
 from pachgw.s3.entrance import Entrance, check_permit
 from pachgw.s3.errors import S3Error
+from pachgw.s3.processes.rates import BURST_LEAST, Rates
 from pachgw.s3.request.action import Action
 from pachgw.s3.request.target import parse_target
 
@@ -143,3 +144,49 @@ def test_sources_and_versions_are_judged() -> None:
     assert check(boxed, Action.GET_OBJECT, "/box/k?versionId=") == ""
     assert check(boxed, Action.LIST_BUCKETS, "/") == ""
     assert check(boxed, Action.GET_OBJECT, "/a.b.c.d/k") == "InvalidBucketName"
+
+
+def peer(address: str) -> RequestHead:
+    return RequestHead(method="GET", raw_uri=b"/", headers=(), peer=address)
+
+
+NOBODY = Identity(token=None)
+TOKEN = Identity(token="t")
+KEY = Identity(token="t", name="ours")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ((KEY, "192.0.2.1"), (KEY, "192.0.2.2"), True),
+        ((KEY, "192.0.2.1"), (TOKEN, "192.0.2.1"), False),
+        ((TOKEN, "192.0.2.1"), (Identity(token="u"), "192.0.2.1"), False),
+        ((TOKEN, "192.0.2.1"), (NOBODY, "192.0.2.1"), False),
+        ((NOBODY, "192.0.2.1"), (NOBODY, "192.0.2.1"), True),
+        ((NOBODY, "192.0.2.1"), (NOBODY, "192.0.2.2"), False),
+        ((NOBODY, "2001:db8::1"), (NOBODY, "2001:db8::ffff:1"), True),
+        ((NOBODY, "2001:db8::1"), (NOBODY, "2001:db8:0:1::1"), False),
+        ((NOBODY, "fe80::1%eth0"), (NOBODY, "fe80::2%eth0"), True),
+        ((NOBODY, "::ffff:192.0.2.1"), (NOBODY, "::ffff:192.0.2.2"), False),
+        ((NOBODY, "unix"), (NOBODY, "unix"), True),
+        ((NOBODY, "unix"), (NOBODY, "192.0.2.1"), False),
+    ],
+)
+def test_whose_rate_it_is(one: tuple[Identity, str], other: tuple[Identity, str], is_same: bool) -> None:
+    slowed: list[None] = []
+    entrance = Entrance(
+        Keyring(),
+        Sessions(),
+        rates=Rates(1, now=lambda: 1_800_000_000.5),
+        slowed=lambda: slowed.append(None),
+    )
+    for _ in range(BURST_LEAST):
+        entrance.charge(one[0], peer(one[1]))
+    assert slowed == []
+    if not is_same:
+        entrance.charge(other[0], peer(other[1]))
+        return
+    with pytest.raises(S3Error) as refused:
+        entrance.charge(other[0], peer(other[1]))
+    assert (refused.value.code, refused.value.headers) == ("SlowDown", (("Retry-After", "1"),))
+    assert slowed == [None]
