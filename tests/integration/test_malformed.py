@@ -14,8 +14,9 @@ from badhttp import BAD_REQUESTS, TOO_LARGE
 from barrage import HANG_SECONDS, Barrage, Footprints, Outcome, Shot
 from daemons import Daemon
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from mutations import bases, mutated, pairs
+from mutations import bases, mutated
 from raw import ask
+from smuggling import pairs
 
 GUARDED = "master.guarded"
 FUZZED = "master.fuzzed"
