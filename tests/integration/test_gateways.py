@@ -19,6 +19,7 @@ from command import pachgw
 from daemons import Daemon
 from raw import ask
 from sdk import s3_client
+from secured import Files
 from tools import KEYS, MIB
 
 PROXIED = "haproxy:tcp:0:interface=127.0.0.1"
@@ -260,3 +261,18 @@ def test_doctor_asks_as_a_proxy_does(gateways: Gateways) -> None:
     found = pachgw("doctor", "--state-dir", gateways.daemons[0].state_dir, "--listen", listen, "--json")
     texts = {finding["name"]: finding["found"] for finding in found.json["findings"]}
     assert "a gateway serves there already" in texts["listener"]
+
+
+def test_tls_behind_what_the_proxy_says(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    options = [f"haproxy:{word}" if word.startswith("tls:") else word for word in files.options]
+    with Daemon(tmp_path / "state", *options, "--serve-without-auth") as daemon:
+        port = int(daemon.wait_for(r"S3 listens on https://\S+:(\d+)"))
+        with socket.create_connection(("127.0.0.1", port), SECONDS) as bare:
+            bare.sendall(b"PROXY TCP4 203.0.113.9 198.51.100.1 5000 443\r\n")
+            with files.context().wrap_socket(bare, server_hostname="localhost") as connection:
+                body = b"0123456789abcdef" * 65536
+                head = f"PUT /master.nosuch/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}"
+                connection.sendall(head.encode() + b"\r\nConnection: close\r\n\r\n" + body)
+                assert connection.recv(65536).startswith(b"HTTP/1.1 404 ")
+        daemon.wait_for(r'#info\] 203\.0\.113\.9 .* "PUT /master\.nosuch/k ')
