@@ -16,26 +16,36 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pachgw import __version__
 from pachgw.config import Cluster, Config, Embedded
+from pachgw.config.endpoints import handed_over
 from pachgw.localpfs.service import EmbeddedPFS, EmbeddedPFSError, socket_path_for
 from pachgw.process import ProcessError
 from pachgw.s3.cors import CorsError, parse_cors
 from pachgw.s3.openness import ServesEverybody
+from pachgw.servicemanager import ServiceManager
 from pachgw.stopping import StopSignals
 from pachgw.workers.accesskeys import read_access_keys
 from pachgw.workers.crew import Crew
 from pachgw.workers.order import Handed, Order
 from pachgw.workers.reloads import ReadError, Reloads
-from pachgw.workers.sockets import BoundSocket, ListenError, bind
+from pachgw.workers.sockets import BoundSocket, HandedSocket, ListenError, bind
 
 if TYPE_CHECKING:
     from pachgw.metrics import Report
     from pachgw.monitor import Monitor
     from pachgw.workers.certificate import ServerCertificate
+
+
+READY_SECONDS = 0.5
+"""How often it is seen whether PFS answers, before the service manager is told that there may be requests."""
+STOP_SECONDS = 20.0
+"""How long it may take to stop once all requests have ended."""
+SERVING = "serving"
 
 
 class StartError(Exception):
@@ -51,6 +61,8 @@ class _Serves(Protocol):
 
     async def start(self) -> None: ...
     async def renew(self, handed: Handed) -> None: ...
+    async def why_not_ready(self) -> str: ...
+    async def look(self) -> str: ...
     async def report(self) -> Report: ...
     async def stop(self) -> None: ...
 
@@ -67,7 +79,7 @@ class Daemon(Service):
     def __init__(self, config: Config, reactor: Any) -> None:
         self._config = config
         self._reactor = reactor
-        self._sockets: list[BoundSocket] = []
+        self._sockets: list[BoundSocket | HandedSocket] = []
         self._embedded: EmbeddedPFS | None = None
         self._serving: _Serves | None = None
         self._temporary: Path | None = None
@@ -75,13 +87,19 @@ class Daemon(Service):
         self._monitor: Monitor | None = None
         self._is_stopping = False
         self._certificate: ServerCertificate | None = None
-        self._reloads = Reloads(reactor, self._hand_out)
+        self._has_handed_sockets = "LISTEN_FDNAMES" in os.environ
+        self._manager = ServiceManager(os.environ, reactor)
+        self._look: Any = None
+        self._reloads = Reloads(
+            reactor, self._hand_out, began=self._manager.reloading, ended=self._manager.reloaded
+        )
 
     def startService(self) -> None:
         """Begin to start everything; twistd has forked and dropped its privileges by now."""
         super().startService()
         StopSignals(self._reactor).install()
         self._reloads.install()
+        self._manager.start()
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._give_up)
 
@@ -109,15 +127,43 @@ class Daemon(Service):
         self._serving = self._serving_for(order)
         await self._serving.start()
         self._reloads.begin()
+        if self._has_handed_sockets and not any(map(handed_over, self._config.listen)):
+            self._log.warn("systemd has handed over sockets, and no --listen names one: systemd:domain=…")
         for listener in order.listeners:
             self._log.info("S3 listens on {url}", url=listener.url)
-        if self._config.is_sidecar:
-            return
+        if not self._config.is_sidecar:
+            self._invite(order.listeners[0].url)
+        await self._tell_ready(self._serving)
+
+    def _invite(self, url: str) -> None:
         self._log.info(
             "try: AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_DEFAULT_REGION=us-east-1"
             " aws --endpoint-url {url} s3 mb s3://master.images",
-            url=order.listeners[0].url,
+            url=url,
         )
+
+    async def _tell_ready(self, serving: _Serves) -> None:
+        """Tell the service manager once PFS answers; clients are told that it does not, meanwhile."""
+        if not self._manager.wants_to_know:
+            return
+        while reason := await serving.why_not_ready():
+            self._manager.status(f"starting: {reason}")
+            await deferLater(self._reactor, READY_SECONDS)
+        self._manager.ready(SERVING)
+        if self._manager.round_seconds is not None:
+            self._look = LoopingCall(lambda: Deferred.fromCoroutine(self._look_at(serving)))
+            self._look.clock = self._reactor
+            self._look.start(self._manager.round_seconds)
+
+    async def _look_at(self, serving: _Serves) -> None:
+        """Whether all that serves goes on, and PFS answers."""
+        try:
+            reason = await serving.look()
+        except Exception:
+            self._log.failure("it cannot be looked whether all goes on")
+            return
+        if not self._is_stopping:
+            self._manager.status(f"{SERVING}; {reason}" if reason else SERVING)
 
     async def _start_monitor(self) -> None:
         """From now on the daemon can be asked how it is, also while PFS or a worker takes long to start."""
@@ -226,7 +272,10 @@ class Daemon(Service):
             reactor=self._reactor,
         )
         self._embedded.startService()
+        # A store may have to be upgraded or looked through; if it cannot be, the process ends and says so.
+        self._manager.extend_start()
         ready = await self._embedded.ready
+        self._manager.end_extension()
         self._log.info(
             "PFS: embedded (from {source}), data in {state_dir}",
             source=backend.source,
@@ -263,6 +312,7 @@ class Daemon(Service):
             self._log.critical("pachgw cannot start: {error}", error=failure.value)
         else:
             self._log.failure("pachgw cannot start", failure)
+        self._manager.status(f"cannot start: {failure.getErrorMessage()}")
         # twistd ends with 0 whatever happened; its own clean-up has run when atexit's turn comes.
         atexit.register(_exit_1)
         # What fails at once fails before the reactor runs.
@@ -275,6 +325,9 @@ class Daemon(Service):
 
     async def _stop(self) -> None:
         self._is_stopping = True
+        self._manager.stopping(self._config.drain_seconds + STOP_SECONDS)
+        if self._look is not None and self._look.running:
+            self._look.stop()
         if self._starting is not None:
             # Or a port would be opened behind our back.
             self._starting.cancel()
@@ -291,6 +344,7 @@ class Daemon(Service):
             await self._monitor.stop()
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
+        self._manager.stop()
 
 
 def _exit_1() -> None:

@@ -6,11 +6,8 @@ Knows it by its command line, the lines that it says and its end, not what it do
 from __future__ import annotations
 
 import json
-import os
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
@@ -19,6 +16,8 @@ from twisted.internet.error import ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from pachgw.interpreter import environment
 
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 5.0
@@ -94,6 +93,16 @@ class KeptProcess(Service):
         """Of the process, if there is one."""
         return None if self._process is None else self._process.transport.pid
 
+    @property
+    def serves(self) -> bool:
+        """Whether there is a process that has said that it serves."""
+        return self._process is not None and self._process.is_ready
+
+    def kill(self) -> None:
+        """End the process at once, by SIGKILL; while the service runs it is started again."""
+        if self._process is not None:
+            self._process.kill()
+
     def say(self, message: Message) -> bool:
         """Write the message to the process; whether there is one."""
         if self._process is None:
@@ -108,16 +117,11 @@ class KeptProcess(Service):
     def _spawn(self) -> None:
         self._restart = None
         self._process = _Run(self, self._reactor.seconds())
-        # Modules are found where ours were, whatever put them on the path, also with `python -I`; and with -P
-        # nowhere else: `-m` alone would look into the working directory first.
-        environ = os.environ | {
-            "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
-        }
         descriptors: Mapping[int, int | str] = {0: "w", 1: "r", 2: "r"} | dict(
             enumerate(self._descriptors, start=3)
         )
         self._reactor.spawnProcess(
-            self._process, self._command[0], self._command, env=environ, childFDs=descriptors
+            self._process, self._command[0], self._command, env=environment(), childFDs=descriptors
         )
         if self._order is not None:
             self._process.say(self._order)

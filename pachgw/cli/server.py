@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -22,6 +21,7 @@ import grpc
 
 from pachgw.cli.access import check_access
 from pachgw.cli.outcome import Refused
+from pachgw.interpreter import environment, running
 from pachgw.localpfs import lock
 from pachgw.localpfs.db import FILE_NAME, DatabaseError, open_to_copy
 from pachgw.localpfs.upkeep import CLEAN
@@ -138,17 +138,15 @@ class _Server:
     """A server process of our own: ends with its standard input, so that nothing is left of it behind us."""
 
     def __init__(self, state_dir: Path, socket: Path, who: dict[str, Any]) -> None:
-        # Modules are found where ours were; with -P, nowhere else.
-        path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-P", "-m", "pachgw.localpfs"),
+                *running("pachgw.localpfs"),
                 *("--state-dir", str(state_dir), "--socket", str(socket)),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": path},
+            env=environment(),
             cwd="/",
             umask=0o077,
             **who,

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pachgw.config import pachctl
 from pachgw.config.endpoints import MAX_PORT
-from pachgw.config.places import readable_file, state_directory
+from pachgw.config.places import credential_or_file, readable_file, state_directory
 from pachgw.config.sources import Given
 from pachgw.config.values import Cluster, ConfigError, Embedded
 
@@ -41,7 +41,7 @@ def choose_backend(environ: Mapping[str, str], given: Mapping[str, Given]) -> Cl
         address=normal_address(chosen.address, source=chosen.source),
         source=chosen.source,
         ca_certificates=_certificates(given, chosen),
-        token=_token(given, chosen),
+        token=_token(environ, given, chosen),
     )
 
 
@@ -77,10 +77,11 @@ def _check_pem(pem: str, *, source: str) -> None:
         raise ConfigError(f"{source}: no certificate in PEM")
 
 
-def _token(given: Mapping[str, Given], chosen: _Chosen) -> str | None:
+def _token(environ: Mapping[str, str], given: Mapping[str, Given], chosen: _Chosen) -> str | None:
     if "pachd-token-file" in given:
         setting = given["pachd-token-file"]
-        return read_token(readable_file(str(setting.value), source=setting.source), source=setting.source)
+        path = credential_or_file(str(setting.value), environ, source=setting.source)
+        return read_token(path, source=setting.source)
     return chosen.context.token if chosen.context is not None else None
 
 
@@ -143,7 +144,9 @@ def _embedded(environ: Mapping[str, str], given: Mapping[str, Given], chosen: _C
     return Embedded(
         state_dir=directory,
         pfs_listen=None if listen is None else str(listen.value),
-        tokens_file=None if tokens is None else readable_file(str(tokens.value), source=tokens.source),
+        tokens_file=(
+            None if tokens is None else credential_or_file(str(tokens.value), environ, source=tokens.source)
+        ),
         source=chosen.source,
     )
 

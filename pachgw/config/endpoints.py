@@ -15,6 +15,7 @@ from pachgw.config.values import DEFAULT_LISTEN, ConfigError
 MAX_PORT = 65535
 _BEHIND = "haproxy:"
 """What the description of an endpoint begins with where a proxy sends the PROXY protocol first."""
+SYSTEMD_EXAMPLE = "systemd:domain=INET:name=s3"
 
 
 def check_endpoint(description: str, *, source: str) -> None:
@@ -24,6 +25,9 @@ def check_endpoint(description: str, *, source: str) -> None:
             f"{source} {description}: its certificate would be read once only; use"
             " tls:PORT:interface=ADDRESS with --tls-certificate and --tls-key"
         )
+    if (handed := handed_over(description)) is not None:
+        _check_handed(description, handed, source=source)
+        return
     # Imported now and not above: commands that serve nothing start twice as fast without.
     from twisted.internet.endpoints import serverFromString
 
@@ -42,6 +46,29 @@ def check_endpoint(description: str, *, source: str) -> None:
 def as_twisted_has_it(description: str) -> str:
     """Without our own kind of endpoint: what follows tls: is what follows tcp:."""
     return re.sub("^((?:haproxy:)*)tls:", r"\1tcp:", description)
+
+
+def handed_over(description: str) -> str | None:
+    """Of an endpoint whose socket systemd has opened what says which; None for one that we open."""
+    found = re.fullmatch("(?:haproxy:)*(?:tls:)?(systemd:.*)", description)
+    return None if found is None else found[1]
+
+
+def _check_handed(description: str, handed: str, *, source: str) -> None:
+    """Raises ConfigError. Whether there is such a socket is seen when the daemon starts: only it has them."""
+    positional, named = _fields(handed)
+    is_good = (
+        positional == ["systemd"]
+        and set(named) in ({"domain", "name"}, {"domain", "index"})
+        and named["domain"] in {"INET", "INET6", "UNIX"}
+        and named.get("name", "-") != ""
+        and re.fullmatch("[0-9]{1,4}", named.get("index", "0"))
+    )
+    if not is_good:
+        raise ConfigError(
+            f"{source} {description}: allowed is {SYSTEMD_EXAMPLE}, with domain INET, INET6 or UNIX, and"
+            " name= as FileDescriptorName= of the socket unit, or index= from 0"
+        )
 
 
 def is_tls(description: str) -> bool:

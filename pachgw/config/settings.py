@@ -151,7 +151,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="listen",
         kind=Texts("a Twisted endpoint description, or tls:PORT:interface=ADDRESS"),
-        help="Serve S3 on this Twisted endpoint, or with TLS on tls:PORT:interface=ADDRESS; may be given more"
+        help="Serve S3 on this Twisted endpoint, with TLS on tls:PORT:interface=ADDRESS, or on a socket of"
+        " systemd's, systemd:domain=INET:name=NAME or tls:systemd:domain=INET:name=NAME; may be given more"
         " than once [default: tcp:30600:interface=127.0.0.1, or the port of $S3GATEWAY_PORT]",
     ),
     Setting(
@@ -182,10 +183,10 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         name="pachd-token-file",
-        kind=Text("a file that holds a Pachyderm token"),
+        kind=Text("a file that holds a Pachyderm token, or credential:NAME"),
         help="File of the Pachyderm token with which the gateway itself asks PFS, for its checks and as a"
-        " sidecar; no client's request ever goes with it [default: the session of pachctl's active context,"
-        " where that chose the PFS]",
+        " sidecar; no client's request ever goes with it; credential:NAME is systemd's of this name"
+        " [default: the session of pachctl's active context, where that chose the PFS]",
     ),
     Setting(
         name="pfs-answer-seconds",
@@ -226,8 +227,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         name="pfs-tokens",
-        kind=Text("a TOML file of tokens"),
-        help="TOML file of tokens, subjects and scopes that turns auth on in a new store of the embedded PFS",
+        kind=Text("a TOML file of tokens, or credential:NAME"),
+        help="TOML file of tokens, subjects and scopes that turns auth on in a new store of the embedded PFS;"
+        " credential:NAME is systemd's of this name",
         embedded_only=True,
     ),
     Setting(

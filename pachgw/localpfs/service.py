@@ -6,7 +6,6 @@ How a process is started, watched and stopped is process.py's.
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from pachgw.interpreter import running
 from pachgw.process import KeptProcess, Message, ProcessError
 
 MAX_SOCKET_PATH = 100
@@ -71,7 +71,7 @@ class EmbeddedPFS(Service):
         listen: str | None = None,
         tokens_file: Path | None = None,
         reactor: Any,
-        command: Sequence[str] = (sys.executable, "-P", "-m", "pachgw.localpfs"),
+        command: Sequence[str] = running("pachgw.localpfs"),
         kill_seconds: float = KILL_SECONDS,
     ) -> None:
         self.process = KeptProcess(

@@ -12,7 +12,19 @@ from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 
 from pachgw.s3.openness import ServesEverybody
-from pachgw.workers.control import ASK, ORDER, READY, RENEW, RENEWED, STOP, TOLD, Control, LogToSupervisor
+from pachgw.workers.control import (
+    ASK,
+    ORDER,
+    PROBE,
+    PROBED,
+    READY,
+    RENEW,
+    RENEWED,
+    STOP,
+    TOLD,
+    Control,
+    LogToSupervisor,
+)
 from pachgw.workers.order import Handed, Order
 from pachgw.workers.serving import Serving
 from pachgw.workers.sockets import ListenError
@@ -52,6 +64,8 @@ class Worker:
             self._reactor.callFromThread(self._stop)
         elif ASK in message:
             self._reactor.callFromThread(self._tell, message[ASK])
+        elif PROBE in message:
+            self._reactor.callFromThread(self._answer, message[PROBE])
         elif RENEW in message:
             self._reactor.callFromThread(self._renew, message)
 
@@ -61,6 +75,14 @@ class Worker:
         renewed = Deferred.fromCoroutine(self._serving.renew(from_json(Handed, message[RENEW])))
         renewed.addCallback(lambda _: self._control.send({RENEWED: message["number"]}))
         renewed.addErrback(lambda failure: _log.failure("what was read again cannot be used", failure))
+
+    def _answer(self, number: int) -> None:
+        async def answer(serving: Serving) -> None:
+            self._control.send({PROBED: number, "not_ready": await serving.why_not_ready()})
+
+        if self._serving is not None:
+            answering = Deferred.fromCoroutine(answer(self._serving))
+            answering.addErrback(lambda failure: _log.failure("a probe cannot be answered", failure))
 
     def _tell(self, number: int) -> None:
         async def tell(serving: Serving) -> None:

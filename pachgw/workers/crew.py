@@ -6,7 +6,6 @@ What a worker serves is serving.py's; how a process is watched, process.py's.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults, maybeDeferred
 from twisted.logger import Logger, LogLevel, globalLogPublisher
 
+from pachgw.interpreter import running
 from pachgw.process import KeptProcess, Message
 from pachgw.workers.control import LOG, ORDER, RENEW, RENEWED, STOP
 from pachgw.workers.order import Handed, Order
+from pachgw.workers.probing import Probing
 from pachgw.workers.shares import ABSENT, Shares
 from pachgw.workers.values import to_json
 
-COMMAND = (sys.executable, "-P", "-m", "pachgw.workers")
+COMMAND = running("pachgw.workers")
 KILL_SECONDS = 5.0
 """How long a worker may take to end once its last request has ended."""
 
@@ -68,6 +69,7 @@ class Crew:
             )
         else:
             self._asking = None
+        self._probing = Probing(count, reactor=reactor, say=self._probe, blocked=self._end_blocked)
         self._renewals: dict[int, _Renewal] = {}
         self._last_renewal = 0
         self._workers = [
@@ -134,8 +136,26 @@ class Crew:
             raise RuntimeError("nobody was to ask")
         return await self._asking.report()
 
+    async def why_not_ready(self) -> str:
+        """Why no worker may be sent requests, "" where one may."""
+        return await self._probing.why_not_ready()
+
+    async def look(self) -> str:
+        """The same; a worker that has not answered the last looks is ended, and another one started."""
+        return await self._probing.round()
+
+    def _probe(self, index: int, message: Message) -> bool:
+        # While it starts it hears nothing, however well it is.
+        worker = self._workers[index]
+        return worker.serves and worker.say(message)
+
+    def _end_blocked(self, index: int) -> None:
+        _log.error("{name} is blocked: it answers nothing, and is ended", name=_name(index))
+        self._workers[index].kill()
+
     def _ended(self, index: int) -> None:
         self._shares.tell(index, ABSENT)
+        self._probing.ended(index)
         if self._asking is not None:
             self._asking.ended(index, was_wanted=not self._workers[index].running)
         for number in tuple(self._renewals):
@@ -144,6 +164,8 @@ class Crew:
     def _heard(self, index: int, message: Message) -> bool:
         if RENEWED in message:
             self._has(index, message[RENEWED])
+            return True
+        if self._probing.heard(index, message):
             return True
         if self._asking is not None and self._asking.heard(index, message):
             return True

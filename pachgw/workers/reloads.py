@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from pachgw.workers.order import Handed
@@ -26,10 +26,20 @@ class ReadError(Exception):
 class Reloads:
     """What is read again. A signal that comes before begin() counts from then on."""
 
-    def __init__(self, reactor: Any, hand_out: Callable[[Handed], Awaitable[None]]) -> None:
-        """`hand_out` returns when every process that serves has what it was given."""
+    def __init__(
+        self,
+        reactor: Any,
+        hand_out: Callable[[Handed], Awaitable[None]],
+        *,
+        began: Callable[[], None] = lambda: None,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`hand_out` returns when every process that serves has what it was given; `began` is called before
+        anything is read again, `ended` when all of it is in force or was refused."""
         self._reactor = reactor
         self._hand_out = hand_out
+        self._began = began
+        self._ended = ended
         self._readers: dict[str, Callable[[], Handed | None]] = {}
         self._running = False
         self._wanted = False
@@ -70,6 +80,8 @@ class Reloads:
         self._wanted = not self._running
         if not self._running:
             return
+        self._began()
+        givings: list[Deferred[None]] = []
         if not self._readers:
             _log.info("Received SIGHUP; there is nothing to read again.")
         for name, read in self._readers.items():
@@ -78,8 +90,10 @@ class Reloads:
             except ReadError as error:
                 _log.error("{name} stays as it is: {error}", name=name, error=error)
                 continue
-            handing = Deferred.fromCoroutine(self._give(name, handed))
-            handing.addErrback(lambda failure: _log.failure("reading again failed", failure))
+            giving = Deferred.fromCoroutine(self._give(name, handed))
+            giving.addErrback(lambda failure: _log.failure("reading again failed", failure))
+            givings.append(giving)
+        DeferredList(givings).addCallback(lambda _: self._ended())
 
     async def _give(self, name: str, handed: Handed | None) -> None:
         if handed is not None:

@@ -17,7 +17,6 @@ from twisted.python.threadpool import ThreadPool
 
 from pachgw import __version__, allocator
 from pachgw.config import Cluster, Config, SidecarBucket
-from pachgw.config.endpoints import is_local
 from pachgw.descriptors import for_connections, raise_limit
 from pachgw.messages import RequestBody, RequestHead, Response
 from pachgw.metrics import Metrics, Report
@@ -98,7 +97,7 @@ class Serving:
             downloads=capacity.downloads,
             cors=Cors() if order.cors is None else parse_cors(order.cors),
             keyring=Keyring(only=config.access_keys_only),
-            openness=_openness(config, order.index),
+            openness=_openness(order),
             sidecar=_sidecar(config),
             xml_bytes=config.max_xml_kib * KIB,
             max_rate=config.max_rate,
@@ -227,6 +226,14 @@ class Serving:
         self._digests.stop()
         self._access_log.close()
 
+    async def why_not_ready(self) -> str:
+        """Why no requests should come here, "" where they may."""
+        return await self._health.why_not_ready()
+
+    async def look(self) -> str:
+        """The same; who asks sees that nothing is blocked."""
+        return await self.why_not_ready()
+
     async def report(self) -> Report:
         """What this process tells of itself."""
         not_ready = await self._health.why_not_ready()
@@ -241,14 +248,14 @@ class Serving:
         return await deferToThreadPool(self._reactor, self._digests, function, *args)
 
 
-def _openness(config: Config, index: int) -> Openness:
-    """Who could come while PFS has no auth, as the process of this number has to see it."""
-    if config.access_keys_only or all(map(is_local, config.listen)):
+def _openness(order: Order) -> Openness:
+    """Who could come while PFS has no auth, as the process of this order has to see it."""
+    if order.config.access_keys_only or all(listener.local for listener in order.listeners):
         return Openness.CLOSED
-    if not config.serve_without_auth:
+    if not order.config.serve_without_auth:
         return Openness.REFUSED
     # All that follows is a warning, and one process is enough for that.
-    return Openness.ALLOWED if index == 0 else Openness.CLOSED
+    return Openness.ALLOWED if order.index == 0 else Openness.CLOSED
 
 
 def _limits(config: Config) -> Limits:

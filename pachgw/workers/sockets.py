@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.endpoints import serverFromString
@@ -18,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pachgw.config.endpoints import as_twisted_has_it, is_behind_proxy, is_tls
+from pachgw.config.endpoints import as_twisted_has_it, handed_over, is_behind_proxy, is_local, is_tls
 from pachgw.web.proxied import Proxied
 from pachgw.workers.shares import Share
 
@@ -51,6 +52,8 @@ class Listener:
     """Where clients on this machine reach it; the description where it is no TCP port."""
     tls: bool = False
     """Whether clients speak TLS first, with the certificate that is handed to who serves."""
+    local: bool = False
+    """Whether nobody but this machine reaches it."""
 
 
 class _S3(Factory):
@@ -72,6 +75,7 @@ class BoundSocket:
             endpoint=None if plain else as_twisted_has_it(description),
             url=_url(port, description),
             tls=is_tls(description),
+            local=is_local(description),
         )
 
     async def close(self) -> None:
@@ -79,8 +83,56 @@ class BoundSocket:
         await self._port.stopListening()
 
 
-async def bind(description: str, reactor: Any) -> BoundSocket:
+class HandedSocket:
+    """A socket that systemd has opened for us, and goes on having when we close ours."""
+
+    def __init__(self, socket_: socket.socket, description: str) -> None:
+        self._socket = socket_
+        address = socket_.getsockname()
+        speaks_tls, is_inet = is_tls(description), socket_.family in (socket.AF_INET, socket.AF_INET6)
+        self.listener = Listener(
+            descriptor=socket_.fileno(),
+            # What lies between does not depend on whose the socket is.
+            endpoint="haproxy:tcp:0" if is_behind_proxy(description) else None,
+            url=_url_of(*address[:2], is_tls=speaks_tls) if is_inet else f"unix:{address}",
+            tls=speaks_tls,
+            local=not is_behind_proxy(description)
+            and (not is_inet or ip_address(address[0].partition("%")[0]).is_loopback),
+        )
+
+    async def close(self) -> None:
+        """Listen no more, in this process."""
+        self._socket.close()
+
+
+def _handed_socket(description: str, handed: str, reactor: Any) -> HandedSocket:
+    """Raises ListenError."""
+    try:
+        # Twisted has read what systemd says at its start.
+        descriptor = serverFromString(reactor, handed).fileno
+    except (KeyError, IndexError):
+        raise ListenError(
+            f"cannot listen on {description}: systemd has handed over no such socket; is the socket unit"
+            " enabled and started (systemctl status pachgw.socket), and was the service started by systemd?"
+        ) from None
+    try:
+        # The first one stays as it was, for another endpoint that names it; no child inherits either.
+        os.set_inheritable(descriptor, False)
+        ours = socket.socket(fileno=os.dup(descriptor))
+        if ours.type != socket.SOCK_STREAM or not ours.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            ours.close()
+            raise ListenError(f"cannot listen on {description}: not a socket of ListenStream= and Accept=no")
+        ours.setblocking(False)
+        return HandedSocket(ours, description)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {description}: {error}") from None
+
+
+async def bind(description: str, reactor: Any) -> BoundSocket | HandedSocket:
     """The socket of a Twisted endpoint description or of tls:PORT, listening. Raises ListenError."""
+    # Not by Twisted: it would remove the path of a unix socket, and let everybody write to it.
+    if (handed := handed_over(description)) is not None:
+        return _handed_socket(description, handed, reactor)
     factory = _S3()
     try:
         port: Any = await serverFromString(reactor, as_twisted_has_it(description)).listen(factory)
@@ -209,6 +261,9 @@ def _url(port: IListeningPort, description: str) -> str:
     address: Any = port.getHost()
     if not hasattr(address, "port"):
         return description
-    host = "127.0.0.1" if address.host in ANY_HOST else address.host
-    scheme = "https" if is_tls(description) else "http"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{address.port}"
+    return _url_of(address.host, address.port, is_tls=is_tls(description))
+
+
+def _url_of(host: str, port: int, *, is_tls: bool) -> str:
+    host = "127.0.0.1" if host in ANY_HOST else host
+    return f"{'https' if is_tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -7,9 +7,11 @@ import itertools
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 START_SECONDS = 90
@@ -22,11 +24,31 @@ KNOBS = (
 )
 """An option of the daemon, the variable that sets it for all tests, and what it is without."""
 
+HAND_OVER = """
+import os, sys
+names, descriptors, *command = sys.argv[1:]
+# Out of the way of the numbers that they are to have.
+moved = [os.dup2(int(one), 100 + place) for place, one in enumerate(descriptors.split(","))]
+for place, descriptor in enumerate(moved):
+    os.dup2(descriptor, 3 + place)
+    os.close(descriptor)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(moved)), "LISTEN_FDNAMES": names}
+os.execvp(command[0], command)
+"""
+
 
 class Daemon:
     """One running daemon, on a free port of 127.0.0.1."""
 
-    def __init__(self, state_dir: Path, *options: str, environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        *options: str,
+        environ: dict[str, str] | None = None,
+        sockets: Mapping[str, socket.socket] | None = None,
+    ) -> None:
+        """`sockets` are handed over by their names, as systemd does."""
+        self._sockets = sockets or {}
         self.state_dir = state_dir
         self.options = options
         self.environ = environ or {}
@@ -49,6 +71,7 @@ class Daemon:
         )
         self._process = subprocess.Popen(
             [
+                *self._handing_over(),
                 # Tests in the background of a shell would have it ignore Ctrl-C.
                 *("env", "--default-signal=INT"),
                 str(Path(sys.executable).parent / "twistd"),
@@ -66,6 +89,7 @@ class Daemon:
             text=True,
             errors="replace",
             env=environ | self.environ,
+            pass_fds=[one.fileno() for one in self._sockets.values()],
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -73,6 +97,12 @@ class Daemon:
         found = re.search(r"PFS listens on (grpc://\S+)", "\n".join(self.log))
         self.pfs_address = found[1] if found else ""
         return self
+
+    def _handing_over(self) -> list[str]:
+        if not self._sockets:
+            return []
+        descriptors = [str(one.fileno()) for one in self._sockets.values()]
+        return [sys.executable, "-c", HAND_OVER, ":".join(self._sockets), ",".join(descriptors)]
 
     def _knobs(self) -> list[str]:
         """Options that a whole run of the tests is tried with; those that the test gave itself go first."""
