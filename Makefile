@@ -5,9 +5,10 @@ PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+SUITES ?= bookworm trixie
 TESTS ?= tests
 
-.PHONY: run test clients check test-long bench proto clean help
+.PHONY: run test clients check test-long test-deb bench deb wheelhouse install requirements proto clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort
@@ -99,5 +100,48 @@ proto: ## make the code of the .proto files again
 	PATH=.venv-proto/bin:$$PATH .venv-proto/bin/python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. \
 		--mypy_out=. --mypy_grpc_out=. pachgw/pfs/proto/*.proto pachgw/localpfs/proto/*.proto
 
+deb: ## the Debian package of this machine's release, into dist/; WHEELHOUSE=... has the wheels, else pip fetches them
+	WHEELHOUSE="$(WHEELHOUSE)" deploy/deb
+
+# A directory for the wheels that the package needs, which then builds without a network.
+wheelhouse: ## fetch the wheels for `make deb` into WHEELHOUSE
+	@test -n "$(WHEELHOUSE)" || { echo 'Say where: make wheelhouse WHEELHOUSE=...' >&2; exit 1; }
+	/usr/bin/python3 -m pip download --quiet --no-deps --require-hashes --only-binary=:all: \
+		--dest "$(WHEELHOUSE)" --requirement deploy/requirements.txt
+
+# The system's Python, since the service is not to depend on somebody's environment.
+SYSTEM_PYTHON ?= /usr/bin/python3
+PREFIX ?= /usr/local
+LIBRARY = $(DESTDIR)$(PREFIX)/lib/pachgw
+UNITS = $(DESTDIR)/etc/systemd/system
+
+install: ## service and command for a host with systemd, without a package; PREFIX, DESTDIR, WHEELHOUSE
+	rm -rf "$(LIBRARY)"
+	$(SYSTEM_PYTHON) deploy/tree.py "$(LIBRARY)" $(WHEELHOUSE)
+	PYTHONPATH="$(LIBRARY)/python" $(SYSTEM_PYTHON) -SB deploy/manual.py build/manual
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(UNITS)" "$(DESTDIR)/etc/pachgw" "$(DESTDIR)/etc/default"
+	install -d -m 700 "$(DESTDIR)/etc/pachgw/credentials"
+	ln -sf ../lib/pachgw/bin/pachgw "$(DESTDIR)$(PREFIX)/bin/pachgw"
+	@# What somebody has changed stays.
+	test -e "$(DESTDIR)/etc/pachgw/pachgw.toml" || install -m 644 deploy/etc/pachgw.toml "$(DESTDIR)/etc/pachgw/"
+	test -e "$(DESTDIR)/etc/default/pachgw" || install -m 644 deploy/etc/default "$(DESTDIR)/etc/default/pachgw"
+	sed 's#/usr/lib/pachgw#$(PREFIX)/lib/pachgw#g' systemd/pachgw.service > "$(UNITS)/pachgw.service"
+	install -m 644 systemd/pachgw.socket "$(UNITS)/"
+	install -D -m 644 systemd/pachgw.sysusers "$(DESTDIR)/etc/sysusers.d/pachgw.conf"
+	install -D -m 644 build/manual/pachgw.1 "$(DESTDIR)$(PREFIX)/share/man/man1/pachgw.1"
+	install -D -m 644 build/manual/pachgw.8 "$(DESTDIR)$(PREFIX)/share/man/man8/pachgw.8"
+	install -D -m 644 build/manual/pachgw.bash "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/pachgw"
+
+# After a change of the ranges in setup.py, or for newer releases: look at the difference before it is committed.
+requirements: ## pin what the package brings anew, with hashes
+	test -x .venv-requirements/bin/pip-compile || $(PYTHON) -m venv .venv-requirements
+	.venv-requirements/bin/pip install --quiet pip-tools
+	.venv-requirements/bin/pip-compile --quiet --upgrade --generate-hashes --strip-extras --no-emit-index-url \
+		--no-emit-find-links --no-emit-trusted-host --no-annotate --no-header --output-file deploy/requirements.txt setup.py
+
+# As root, with what tests/deb/README.md names; nothing of the machine itself is touched.
+test-deb: $(BIN)/.tested ## build, check, boot, upgrade and purge the Debian package in containers; SUITES="bookworm trixie"
+	PACHGW_TEST_DEB="$(SUITES)" $(BIN)/python -m pytest tests/deb
+
 clean: ## remove what the targets above made
-	rm -rf $(VENV) .venv-proto .venv-pachyderm $(CLIENTS) $(SPARK) build dist *.egg-info
+	rm -rf $(VENV) .venv-proto .venv-pachyderm .venv-requirements $(CLIENTS) $(SPARK) build dist *.egg-info
