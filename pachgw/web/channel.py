@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from pachgw.web.site import Site
 
 LARGE_BODY_BYTES = 64 * 1024
+NEW_SECONDS = 1.0
+"""So long a new connection may take to ask something, once the daemon stops."""
 
 
 class Wait(Enum):
@@ -76,6 +78,7 @@ class Channel(HTTPChannel):
         self._write_stall: IDelayedCall | None = None
         self._small_reads: int | None = None
         self._untaken = 0
+        self._was_asked = False
         self.is_spare = False
         """Whether it is one too many, and only waits to be told so."""
 
@@ -402,6 +405,13 @@ class Channel(HTTPChannel):
         if self._wait in UNUSED:
             self._close()
 
+    def close_soon(self) -> None:
+        """The same, but a connection that is new may still ask something: nobody else will answer it."""
+        if self._was_asked:
+            self.close_idle()
+        elif self._wait in (Wait.HANDSHAKE, Wait.REQUEST):
+            self.setTimeout(NEW_SECONDS)
+
     def _close(self) -> None:
         self._start_wait(Wait.FLUSH)
         self.loseConnection()
@@ -417,6 +427,7 @@ class Channel(HTTPChannel):
 
     def head_begun(self) -> None:
         """A request's first bytes have come; its head is to be whole in a bounded time from now on."""
+        self._was_asked = True
         if self._wait is not Wait.HEAD:
             self._start_wait(Wait.HEAD)
 
@@ -431,7 +442,7 @@ class Channel(HTTPChannel):
             case Wait.NOTHING:
                 self.setTimeout(None)
             case Wait.REQUEST:
-                self.setTimeout(limits.idle_seconds)
+                self.setTimeout(NEW_SECONDS if self.site.closing else limits.idle_seconds)
             case Wait.HEAD | Wait.HANDSHAKE:
                 self.setTimeout(limits.head_seconds)
             case Wait.BODY:

@@ -151,12 +151,12 @@ class Site(server.Site):
     async def drain(self, timeout_seconds: float) -> int:
         """Let every live request end, and close every connection; call it when no new ones are accepted.
 
-        Idle connections are closed at once, others after their answer, those that are left after the time
-        are aborted. Returns how many requests were cut off by that.
+        Idle connections are closed at once, new ones soon, others after their answer, those that are left
+        after the time are aborted. Returns how many requests were cut off by that.
         """
         self.closing = True
         for connection in tuple(self.connections):
-            connection.close_idle()
+            connection.close_soon()
         if not self.connections:
             return 0
         emptied: Deferred[None] = Deferred()

@@ -74,6 +74,11 @@ class Built:
     package: Path
     changes: Path
 
+    @classmethod
+    def in_directory(cls, directory: Path) -> Built:
+        (package,), (changes,) = directory.glob("*.deb"), directory.glob("*.changes")
+        return cls(package=package, changes=changes)
+
     @property
     def digest(self) -> str:
         return hashlib.sha256(self.package.read_bytes()).hexdigest()
@@ -128,8 +133,7 @@ class Base:
                 shutil.copy(path, directory)
         finally:
             shutil.rmtree(root, ignore_errors=True)
-        (package,), (changes,) = directory.glob("*.deb"), directory.glob("*.changes")
-        return Built(package=package, changes=changes)
+        return Built.in_directory(directory)
 
 
 def make_base(suite: str) -> Base:

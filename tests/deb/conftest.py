@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from bases import SUITES, Base, Built, in_container, make_base
@@ -38,6 +39,8 @@ def base(request: pytest.FixtureRequest) -> Base:
 @pytest.fixture(scope="session")
 def built(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The package, built in it without a network."""
+    if there := os.environ.get("PACHGW_TEST_PACKAGES"):
+        return Built.in_directory(Path(there, base.suite))
     return base.build(tmp_path_factory.mktemp(f"built-{base.suite}"))
 
 

@@ -16,7 +16,11 @@ MOST_EXPOSED = 1.2
 def unpacked(base: Base, built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The system with the package's files in it."""
     root = base.copy(tmp_path_factory.mktemp(f"unpacked-{base.suite}"))
-    run("dpkg-deb", "--extract", built.package, root)
+    # As dpkg does: /lib is a link, and stays one.
+    unpack = (
+        f"dpkg-deb --fsys-tarfile {built.package} | tar --extract --keep-directory-symlink --directory={root}"
+    )
+    run("/bin/bash", "-euo", "pipefail", "-c", unpack)
     shutil.copy(built.package, root / "root")
     shutil.copy(built.changes, root / "root")
     return root

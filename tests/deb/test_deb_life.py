@@ -31,7 +31,7 @@ with socket.create_server(("127.0.0.1", 30600)):
 SYSTEM = ("etc", "usr", "opt", "var", "root", "home", "srv")
 """Where a package could leave something."""
 CHANGES_BY_ITSELF = re.compile(
-    r"var/(lib/(dpkg|systemd|apt)|log|cache/(apt|debconf|ldconfig)|tmp)(/|$)|root/(new|old)\.deb"
+    r"var/(lib/(dpkg|systemd|apt)|log|cache/(apt|debconf|ldconfig|man)|tmp)(/|$)|root/(new|old)\.deb"
     r"|etc/(passwd|group|shadow|gshadow)-?$|etc/(machine-id|\.pwd\.lock|ld\.so\.cache|resolv\.conf)$"
 )
 
@@ -106,8 +106,10 @@ def test_the_command_speaks_of_the_service(machine: Machine) -> None:
 
 def test_the_smoke_test_of_autopkgtest(machine: Machine) -> None:
     shutil.copy(PROJECT / "debian" / "tests" / "smoke", machine.root / "root" / "smoke")
-    machine.run("/root/smoke")
-    machine.run("rm", "/root/smoke")
+    try:
+        machine.run("/root/smoke")
+    finally:
+        machine.run("rm", "/root/smoke")
 
 
 def test_nothing_of_systemd_is_told_to_children(machine: Machine) -> None:

@@ -11,6 +11,7 @@ from twisted.web.resource import Resource
 from pachgw.messages import RequestBody, RequestHead, Response
 from pachgw.streams import BytesSource
 from pachgw.web.app import make_site
+from pachgw.web.channel import NEW_SECONDS
 from pachgw.web.request import is_routable, origin_form
 from pachgw.web.site import Limits
 
@@ -280,9 +281,37 @@ def test_drain_without_connections_is_done(wire: Wires, result: Result) -> None:
 
 def test_drain_closes_idle_connections(wire: Wires, result: Result) -> None:
     w = wire()
+    w.send(get(b"/1"))
+    w.calls[0].answer.callback(Response(status=200))
     draining = drain(w)
     assert w.transport.disconnecting
     assert not draining.called
+    w.lose()
+    assert result(draining) == 0
+    assert w.clock.getDelayedCalls() == []
+
+
+def test_drain_answers_who_has_just_connected(wire: Wires, result: Result) -> None:
+    w = wire()
+    draining = drain(w)
+    assert not w.transport.disconnecting
+    w.clock.advance(NEW_SECONDS / 2)
+    w.send(get(b"/1"))
+    w.clock.advance(NEW_SECONDS)
+    w.calls[0].answer.callback(Response(status=200, body=b"done"))
+    sent = w.take()
+    assert sent.endswith(b"done")
+    assert b"Connection: close" in sent
+    assert w.transport.disconnecting
+    w.lose()
+    assert result(draining) == 0
+
+
+def test_drain_closes_new_connections_on_which_nothing_comes(wire: Wires, result: Result) -> None:
+    w = wire()
+    draining = drain(w)
+    w.clock.advance(NEW_SECONDS)
+    assert w.transport.disconnecting
     w.lose()
     assert result(draining) == 0
     assert w.clock.getDelayedCalls() == []
