@@ -54,7 +54,7 @@ def run(*command: str | Path, check: bool = True, **options: object) -> str:
 def in_container(root: Path, *command: str, environ: dict[str, str] | None = None, check: bool = True) -> str:
     """What a command says in the system, as root, without a network and without systemd."""
     settings = [f"--setenv={name}={value}" for name, value in (environ or {}).items()]
-    return run(
+    said = run(
         *(
             "systemd-nspawn",
             "--quiet",
@@ -67,6 +67,8 @@ def in_container(root: Path, *command: str, environ: dict[str, str] | None = Non
         *(f"--directory={root}", *settings, *command),
         check=check,
     )
+    # What it says of itself at its end.
+    return re.sub("^Attempted to remove disk file system under .*\n", "", said, flags=re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

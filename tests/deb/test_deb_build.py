@@ -21,8 +21,8 @@ def unpacked(base: Base, built: Built, tmp_path_factory: pytest.TempPathFactory)
         f"dpkg-deb --fsys-tarfile {built.package} | tar --extract --keep-directory-symlink --directory={root}"
     )
     run("/bin/bash", "-euo", "pipefail", "-c", unpack)
-    shutil.copy(built.package, root / "root")
-    shutil.copy(built.changes, root / "root")
+    for path in built.changes.parent.glob("pachgw_*"):
+        shutil.copy(path, root / "root")
     return root
 
 
