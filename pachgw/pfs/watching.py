@@ -110,6 +110,10 @@ class _Answers(_Watched):
     def future(self, request: Any, **options: Any) -> Any:
         return self._watched(self._callable.future, request, options)
 
+    def __call__(self, request: Any, **options: Any) -> Any:
+        """The answer, for who has nothing else to do: the operator's commands. Raises grpc.RpcError."""
+        return self.future(request, **options).result()
+
 
 class _Streams(_Watched):
     """A stream of answers."""

@@ -11,11 +11,14 @@ import grpc
 from client_case import ClientCase, file_info
 from scripted_pfs import WAIT_SECONDS
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThreadPool
 
 from pachgw.pfs.proto import pfs_pb2
 from pachgw.s3.listing.directories import Directories
 from pachgw.s3.listing.pages import ListParams, Page
+from pachgw.s3.listing.reading import PROBE_SECONDS
 from pachgw.s3.listing.rows import Rows
 from pachgw.s3.listing.walk import Base, read_page
 
@@ -51,8 +54,6 @@ class FirstPageTest(ClientCase):
 
     def list_file_stream(self, _request: object, _context: object) -> Iterator[pfs_pb2.FileInfo]:
         self.asked.append("ListFileStream")
-        # On a busy machine the first call may reach its thread after the second one.
-        self.came.wait(WAIT_SECONDS)
         for number in range(COUNT):
             if number == FIRST:
                 self.rest.wait(WAIT_SECONDS)
@@ -87,7 +88,14 @@ class FirstPageTest(ClientCase):
         assert self.asked == ["ListFile", "ListFileStream"]
 
     async def test_a_probe_is_answered_and_withdraws_what_it_asked(self) -> None:
-        page = await self.page(max_keys=2)
+        clock = Clock()
+        self.directories = Directories(1 << 24, reactor=clock, offload=self.offload)
+        self.addCleanup(self.directories.stop)
+        reading = Deferred.fromCoroutine(self.page(max_keys=2))
+        # Not by a clock that goes on: the call could be withdrawn before the server has heard of it.
+        await self.event(self.came)
+        clock.advance(PROBE_SECONDS)
+        page = await reading
         assert not self.rest.is_set()
         assert (self.names(page), page.is_truncated) == (["d/00000", "d/00001"], True)
         await self.event(self.cancelled)
