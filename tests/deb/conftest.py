@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def base(request: pytest.FixtureRequest) -> Base:
     try:
         made = make_base(request.param)
         in_container(made.root, "true")
-    except (AssertionError, OSError) as error:
+    except (AssertionError, OSError, subprocess.SubprocessError) as error:
         pytest.skip(f"no container of {request.param} here: {' '.join(str(error).split())[-300:]}")
     return made
 
