@@ -162,7 +162,8 @@ def make_base(suite: str) -> Base:
 
 def fill(wheelhouse: Path, python: str) -> None:
     """The wheels that are pinned, for that Python."""
-    platforms = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
+    # Those that the releases take, the newest first, as pip has it there.
+    platforms = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
     version = python.replace(".", "")
     run(
         *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"),
