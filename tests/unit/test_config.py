@@ -328,7 +328,8 @@ def test_pfs_tokens_refused(tmp_path: Path) -> None:
     missing = tmp_path / "missing.toml"
     assert refused(pfs_tokens=str(missing)) == f"--pfs-tokens {missing}: No such file or directory"
     assert refused(pfs_tokens=str(tmp_path)) == f"--pfs-tokens {tmp_path}: Is a directory"
-    assert refused(pfs_tokens="") == "--pfs-tokens: empty; allowed is a TOML file of tokens"
+    allowed = "a TOML file of tokens, or credential:NAME"
+    assert refused(pfs_tokens="") == f"--pfs-tokens: empty; allowed is {allowed}"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
