@@ -61,7 +61,7 @@ def test_a_server_that_is_not_trusted(pachd: int, files: Files, tmp_path: Path, 
         is_error(ask(gateway.s3_url, "GET", "/"), "GET", 503, "ServiceUnavailable")
         is_error(ask(gateway.s3_url, "PUT", f"/{BUCKET}/k", body=b"x"), "PUT", 503, "ServiceUnavailable")
         # In our own log, whatever gRPC prints.
-        gateway.wait_for(rf"\[pachgw[^]]*\] .*grpcs://{host}:{pachd}.*certificate")
+        gateway.wait_for(rf"\[(?:worker \d+ )?pachgw[^]]*\] .*grpcs://{host}:{pachd}.*certificate")
         assert gateway.stop() == 0
         assert not gateway.tracebacks
 

@@ -280,7 +280,9 @@ class Lost:
 
 @pytest.fixture(scope="module", autouse=True)
 def lost(tmp_path_factory: pytest.TempPathFactory, pfs: Daemon) -> Iterator[Lost]:
-    with Proxied(tmp_path_factory.mktemp("lost"), pfs, "--pfs-keepalive-seconds", "6") as place:
+    # All requests on the connection that is lost: another worker has one of its own.
+    options = ("--pfs-keepalive-seconds", "6", "--workers", "1")
+    with Proxied(tmp_path_factory.mktemp("lost"), pfs, *options) as place:
         made = Lost(place)
         yield made
         made.close()
