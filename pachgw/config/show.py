@@ -72,6 +72,16 @@ def _resolved(config: Config) -> Iterator[tuple[str, Value]]:
     yield "drain-seconds", config.drain_seconds
     yield "max-connections", config.max_connections
     yield "max-requests", config.max_requests
+    yield "max-rate", config.max_rate
+    yield "max-head", config.max_head_kib
+    yield "max-headers", config.max_headers
+    yield "max-xml", config.max_xml_kib
+    yield "max-object", config.max_object_mib
+    yield "idle-seconds", config.idle_seconds
+    yield "head-seconds", config.head_seconds
+    yield "upload-idle-seconds", config.upload_idle_seconds
+    yield "download-idle-seconds", config.download_idle_seconds
+    yield "least-upload-rate", config.least_upload_rate
     yield "pfs-answer-seconds", config.pfs_answer_seconds
     yield "pfs-idle-seconds", config.pfs_idle_seconds
     yield "pfs-commit-seconds", config.pfs_commit_seconds

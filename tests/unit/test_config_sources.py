@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pachgw.config import SETTINGS, Cluster, ConfigError, Embedded, load
+from pachgw.config.settings import Number
 from pachgw.config.show import in_force, render
 
 PEM = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
@@ -206,6 +207,14 @@ def test_certificates_and_token_of_a_cluster_come_from_files(home: Path) -> None
 
 
 # What is in force.
+
+
+def test_in_force_has_every_number(home: Path) -> None:
+    """Each has a default: one without a value is one that the list of what is in force forgot."""
+    shown = {name: value for name, value, _ in in_force({"HOME": str(home)}, {}, None)}
+    numbers = [setting.name for setting in SETTINGS if isinstance(setting.kind, Number)]
+    assert len(numbers) > 10
+    assert [name for name in numbers if shown[name] is None] == []
 
 
 def test_in_force_names_the_source_of_each(home: Path) -> None:
